@@ -87,7 +87,7 @@ class Input:
         """The error that the iterable raised."""
         self.size = len(requests) if isinstance(requests, Collection) else None
         """Number of requests, if it is known before reading."""
-        self._next: Callable[[], Any] = _nothing
+        self._next: Callable[[], Any]  # of an input that is not async
         self._async_iterator: AsyncIterator[Any] | None = None
         if isinstance(requests, AsyncIterable):
             lines: Any = requests
@@ -199,10 +199,6 @@ class Input:
         self.is_at_hand = False
         add_note(error, f"asyncbatch: raised by the input after {self.read_count} requests")
         self.error = self.error or error
-
-
-def _nothing() -> Any:
-    raise StopIteration
 
 
 def _in_own_context(iterator: Iterator[Any]) -> Callable[[], Any]:

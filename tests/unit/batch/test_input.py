@@ -398,6 +398,23 @@ async def test_an_error_in_the_clean_up_of_a_generator_costs_no_result():
     assert len(caught.value.results) == 3  # type: ignore[attr-defined]
 
 
+async def test_an_error_of_a_generator_that_is_closed_at_the_end_is_kept():
+    """The requests that were read have their results; the error is raised with these."""
+
+    async def untidy() -> AsyncIterator[str]:
+        try:
+            yield "http://a.test/"
+        finally:
+            raise Faulty("untidy")
+
+    source = Input(untidy())
+    assert await source.read_async() == (0, "http://a.test/")
+    await source.aclose()
+
+    assert isinstance(source.error, Faulty)
+    assert source.exhausted
+
+
 async def test_a_stream_of_the_callers_stays_open():
     """What only can be iterated over, and is no generator, is not closed by us."""
     send, receive = anyio.create_memory_object_stream[str](10)

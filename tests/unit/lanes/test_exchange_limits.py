@@ -29,16 +29,17 @@ def test_each_limit_is_asked_for() -> None:
     assert terms.minimum_rate == 50.0
 
 
-def test_equal_limits_have_the_same_terms() -> None:
+@pytest.mark.parametrize("name", ["of", "streamed"])
+def test_equal_limits_have_the_same_terms(name: str) -> None:
     """They are made once, and again when there were too many in between."""
-    lane = terms_by_limits()
-    first = lane.of(LIMITS)
+    terms_of = getattr(terms_by_limits(), name)
+    first = terms_of(LIMITS)
 
-    assert lane.of(TimeLimits(total=30, connect=10, read=3, write=2, pool=1)) is first
+    assert terms_of(TimeLimits(total=30, connect=10, read=3, write=2, pool=1)) is first
     for seconds in range(1, 200):
-        lane.of(TimeLimits(total=30, connect=seconds))
-    assert lane.of(LIMITS) is not first
-    assert lane.of(LIMITS) == first
+        terms_of(TimeLimits(total=30, connect=seconds))
+    assert terms_of(LIMITS) is not first
+    assert terms_of(LIMITS) == first
 
 
 @pytest.mark.parametrize("lane_follows", [True, False])

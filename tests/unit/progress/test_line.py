@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from asyncbatch import FileProgress
-from asyncbatch._progress._line import LineReporter
+from asyncbatch._progress._line import NAME_LENGTH, LineReporter
 from tests.samples import progress
 
 
@@ -190,11 +190,12 @@ def test_a_stream_that_went_away_is_left_alone():
     assert terminal.tries == 1
 
 
-def test_a_closed_stream_is_left_alone():
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_a_closed_stream_is_left_alone(stream: type[io.StringIO]):
     """Asking a closed stream whether it is a terminal is an error already."""
-    terminal = Terminal()
-    terminal.close()
-    reporter = LineReporter(terminal)
+    closed = stream()
+    closed.close()
+    reporter = LineReporter(closed)
 
     reporter.update(progress())
     reporter.close(progress())
@@ -276,7 +277,7 @@ def test_files_under_way_are_named_with_their_rates(monkeypatch: pytest.MonkeyPa
     reporter = LineReporter(terminal)
     files = (
         FileProgress(path=Path("d/a.bin"), received=250_000, size=1_000_000, rate=50_000.0),
-        FileProgress(path=Path("d/b\n.bin"), received=3_000, size=None, rate=1_000.0),
+        FileProgress(path=Path(f"d/b\n{'b' * 99}"), received=3_000, size=None, rate=1_000.0),
         FileProgress(path=Path("d/c.bin"), received=1, size=2, rate=1.0),
     )
     reporter.update(attrs.evolve(progress(total=3, bytes=500_000, elapsed=5.0), files=files))
@@ -284,5 +285,5 @@ def test_files_under_way_are_named_with_their_rates(monkeypatch: pytest.MonkeyPa
 
     assert "500 kB at 100 kB/s" in line
     assert "a.bin 25 % 250 kB at 50 kB/s" in line
-    assert "b?.bin 3 kB at 1 kB/s" in line
+    assert f"b?{'b' * (NAME_LENGTH - 3)}… 3 kB at 1 kB/s" in line
     assert "c.bin" not in line

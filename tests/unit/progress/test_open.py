@@ -92,6 +92,19 @@ def test_the_bars_of_others_show_files(
     assert ".bin" not in after
 
 
+def test_a_bar_of_rich_that_cannot_be_drawn_gives_stdout_back(monkeypatch: pytest.MonkeyPatch):
+    """A bar that is shown redirects stdout, and nothing else would end that."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    reporter = open_reporter("rich", total=3)
+    assert reporter is not None
+    before = sys.stdout
+
+    reporter.update(attrs.evolve(progress(total=3), files=None))  # type: ignore[arg-type]
+
+    assert sys.stdout is before
+
+
 def test_rich_shows_files_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
     """Their names are shown as they are, also if they look like markup."""
     monkeypatch.setenv("COLUMNS", "200")

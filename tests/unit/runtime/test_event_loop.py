@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import anyio
 import pytest
+from anyio.lowlevel import EventLoopToken, current_token
 
-from asyncbatch._runtime._event_loop import running_clock
+from asyncbatch._runtime._event_loop import call_soon, is_running, running_clock
 from asyncbatch.testing import FakeClock
 from tests.transports import run_virtually
 
@@ -34,6 +35,27 @@ def test_it_follows_a_clock_that_a_test_made_virtual(backend):
         return clock() - begun
 
     assert run_virtually(backend, main) == pytest.approx(3600)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_loop_runs_until_it_has_ended(backend: str):
+    """Then nothing is called in it, and no loop at all calls nothing either."""
+    called = []
+
+    async def main() -> EventLoopToken:
+        token = current_token()
+        assert is_running(token)
+        call_soon(token, lambda: called.append("before"))
+        await anyio.sleep(0.001)
+        return token
+
+    token = anyio.run(main, backend=backend)
+    call_soon(token, lambda: called.append("after"))
+    call_soon(None, lambda: called.append("never"))
+
+    assert not is_running(token)
+    assert not is_running(None)
+    assert called == ["before"]
 
 
 def test_it_is_real_again_after_the_virtual_one():

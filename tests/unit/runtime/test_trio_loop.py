@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import errno
 import gc
 import logging
 import socket
@@ -261,6 +262,39 @@ def test_a_call_that_raises_is_reported_and_stops_no_other(
 
     assert calls == ["next"]
     assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error] * 3
+
+
+class Late(socket.socket):
+    """Is not connected at once, and then refused, as by a machine that is far away."""
+
+    def connect(self, _: Any) -> None:
+        raise BlockingIOError(errno.EAGAIN, "not yet")
+
+    def getsockopt(self, *_: Any) -> Any:
+        return errno.ECONNREFUSED
+
+
+@pytest.mark.parametrize(
+    ("family", "error"),
+    [
+        (socket.AF_INET, ConnectionRefusedError),
+        pytest.param(
+            getattr(socket, "AF_UNIX", None),
+            BlockingIOError,
+            marks=pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets"),
+        ),
+    ],
+)
+def test_a_connection_that_is_refused_later_is_an_error(family: int, error: type[OSError]) -> None:
+    """Of a Unix socket it is one at once: there, no connect goes on."""
+
+    async def main(loop: TrioLoop) -> None:
+        with Late(family) as sock:
+            sock.setblocking(False)
+            with pytest.raises(error):
+                await loop.sock_connect(sock, "where")
+
+    run(main)
 
 
 def test_a_number_that_is_used_again_is_watched_anew() -> None:

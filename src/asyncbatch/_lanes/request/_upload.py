@@ -188,12 +188,12 @@ def give_again(native: Any, given: Any, library: Any) -> list[BodySource]:
     """
     Make the copy of a caller's native request raise if its body cannot be read again.
 
+    Its body is not in memory.
+
     Returns:
-        The sources of the body; none if it is in memory.
+        The sources of the body.
     """
     stream = given.stream
-    if isinstance(stream, library.ByteStream):
-        return []
     # Private names of httpx and httpx2. If they change, the stream is read as any other iterable.
     if type(stream).__name__ == "MultipartStream" and hasattr(stream, "fields"):
         multipart, files = _copied(stream)

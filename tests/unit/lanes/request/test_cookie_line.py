@@ -206,6 +206,18 @@ def test_a_line_is_made_once_for_each_place(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(made) == 2
 
 
+def test_the_lines_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that was forgotten is made again, and is the same."""
+    monkeypatch.setattr("asyncbatch._lanes.request._cookie_line._MOST", 2)
+    jar, lines = UserAgentJar(), CookieLines("http://a.test", "a.test")
+    fill(jar, [(f"c{number}", "a.test", f"/{number}", "1", {}) for number in range(5)])
+
+    for _ in range(2):
+        sent = [lines.of(jar, f"/{number}/x") for number in range(5)]
+        assert sent == [f"c{number}=1" for number in range(5)]
+        assert len(lines._lines) <= 2
+
+
 def test_a_jar_of_the_callers_is_left_to_httpx() -> None:
     """It may have rules of its own, and does not tell of changes."""
     jar = CookieJar()

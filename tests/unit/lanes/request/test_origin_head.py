@@ -21,6 +21,20 @@ def test_the_origins_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyP
     assert len(origin_heads.made) <= 10
 
 
+def test_the_heads_that_are_kept_with_cookies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that changes with each response keeps no more heads than that."""
+    monkeypatch.setattr("asyncbatch._lanes.request._origin_head._MAX_LINES", 2)
+    client = OwnClient(trust_env=False)
+    origin_head = OriginHeads(client, binding_of(client), client.own_transport).of("http://a.test")
+
+    for number in range(5):
+        client.cookies.set("session", str(number), domain="a.test")
+        with_cookie = origin_head.for_target(client.cookies.jar, "/")
+        assert with_cookie is not None
+        assert f"session={number}".encode() in with_cookie.head
+        assert len(origin_head._with_cookies) <= 2
+
+
 def test_changed_headers_are_in_the_next_template() -> None:
     """And what was made with the old ones is forgotten, for all origins."""
     client = OwnClient(trust_env=False)

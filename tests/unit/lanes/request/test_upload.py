@@ -56,6 +56,7 @@ def wrong_bodies() -> dict[str, tuple[dict[str, Any], str]]:
         ),
         "files as bytes": ({"files": b"abc"}, "files must be .* not a bytes"),
         "files as names": ({"files": ["a"]}, "not a str in a list"),
+        "a file without its content": ({"files": {"a": ("n",)}}, "that of 'a' has 1 parts"),
         "a file that is a number": ({"files": {"a": 42}}, "that of 'a' is a int"),
         "a file that is an iterator": ({"files": {"a": ("n", iter([b"a"]))}}, "is a list_iterator"),
         "a text file in a form": ({"files": {"a": io.StringIO("a")}}, "'rb'"),

@@ -13,6 +13,9 @@ import pytest
 
 import asyncbatch
 from asyncbatch import Fetcher, Request
+from asyncbatch._lanes.failures._callers import CallersError
+from asyncbatch._lanes.request._upload_stream import upload_stream
+from asyncbatch._values._body_source import UnreadableBody
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.raw_server import Peer, serve
 
@@ -278,6 +281,47 @@ async def test_the_callers_own_request_object_is_treated_likewise(
     assert [_whole(body) for body in bodies] == [True]
     assert all(each.ok for each in again)
     assert all(_whole(arrived.body) for arrived in server.requests[1:])
+
+
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
+async def test_what_a_generator_raises_when_it_is_closed_is_the_callers(is_async: bool) -> None:
+    """It is not taken for an error of the connection, whose end has closed it."""
+    mistake = ValueError("untidy")
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            yield CONTENT
+        finally:
+            raise mistake
+
+    async def async_pieces() -> AsyncIterator[bytes]:
+        try:
+            yield CONTENT
+        finally:
+            raise mistake
+
+    read: Any = async_pieces if is_async else pieces
+    sent = aiter(upload_stream(httpx)(read, [], lambda: None))
+    assert await anext(sent) == CONTENT
+
+    with pytest.raises(CallersError) as caught:
+        await sent.aclose()
+
+    assert caught.value.error is mistake
+
+
+async def test_a_body_that_cannot_be_read_again_says_so_while_it_is_sent() -> None:
+    """That is no error of the caller's code."""
+
+    def pieces() -> Iterator[bytes]:
+        yield CONTENT
+        raise UnreadableBody("it is an iterator")
+
+    sent = aiter(upload_stream(httpx)(pieces, [], lambda: None))
+    assert await anext(sent) == CONTENT
+
+    with pytest.raises(UnreadableBody):
+        await anext(sent)
 
 
 @pytest.mark.parametrize("lane", ["direct", "client"])
