@@ -251,8 +251,6 @@ def _tag_in(item: object) -> Any:
 
 
 def _tag(item: object, tag_types: Collection[type]) -> Any:
-    if type(item) is str:
-        return None
     tag = _tag_in(item)
     return tag if tag is None or type(tag) in tag_types else text_of_tag(tag)
 

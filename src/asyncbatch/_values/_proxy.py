@@ -125,9 +125,7 @@ def _of_text(text: str) -> Proxy:
 
 
 def _of_native(given: Any) -> Proxy:
-    url = given.url
-    if url.scheme not in DEFAULT_PORTS:
-        raise ValueError(f"proxy must be a URL that begins with {_SCHEMES}, not {shown(str(url))}")
+    url = given.url  # its scheme is one of ours: httpx takes no other
     fields = tuple((bytes(name), bytes(value)) for name, value in given.headers.raw)
     for name, value in fields:
         if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):

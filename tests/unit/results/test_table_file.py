@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -15,6 +16,7 @@ from anyio import to_thread
 
 from asyncbatch import Result, Results
 from asyncbatch._results import _table_file
+from asyncbatch._results._arrow import library
 from asyncbatch._results._table_file import JsonLinesFile
 from asyncbatch.report import Report
 from asyncbatch.testing import success
@@ -278,3 +280,61 @@ def test_a_missing_library_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Mo
         Results([], duration=0.0).to_parquet(tmp_path / "out.parquet")
 
     assert names_in(tmp_path) == []
+
+
+def test_a_library_that_lacks_something_itself_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To install the extra again would not help."""
+    (tmp_path / "a_library.py").write_text("import something_that_it_needs")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ModuleNotFoundError, match=r"^No module named 'something_that_it_needs'$"):
+        library("a_library", "arrow")
+
+
+def test_a_file_that_cannot_be_ended_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk; what was there stays."""
+    path = tmp_path / "out.jsonl"
+    path.write_text("earlier")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        JsonLinesFile(path).write_all(every_kind())
+
+    assert path.read_text() == "earlier"
+    assert names_in(tmp_path) == ["out.jsonl"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_what_is_no_file_stays_also_after_an_error() -> None:
+    """There is no part of it to remove."""
+    with pytest.raises(OSError, match="No space left"):
+        JsonLinesFile("/dev/full").write_all(every_kind())
+
+    assert Path("/dev/full").exists()
+
+
+async def test_a_long_stream_is_written_as_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more is held than the bounds allow."""
+    monkeypatch.setattr(_table_file, "MOST_ROWS", 2)
+    path = tmp_path / "out.jsonl"
+    file, results = JsonLinesFile(path), every_kind()[:5]
+    held: list[int] = []
+
+    async def come() -> AsyncIterator[Result]:
+        for result in results:
+            held.append(len(file._held))
+            yield result
+
+    await file.write_all_async(come())
+
+    assert held == [0, 1, 0, 1, 0]
+    assert [line["index"] for line in lines_of(path)] == [each.index for each in results]

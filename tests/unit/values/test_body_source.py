@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._values._body_source import FileSource, UnreadableBody, source_of
+from asyncbatch._values._body_source import (
+    FileSource,
+    UnreadableBody,
+    WrongPiece,
+    check_piece,
+    source_of,
+)
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -97,3 +103,39 @@ def test_a_source_travels_as_what_it_reads_from() -> None:
     copy = pickle.loads(pickle.dumps(source))
 
     assert copy.given.getvalue() == file.getvalue()
+
+
+class Lost(io.BytesIO):
+    """A file that can be rewound, and does not know where it stands."""
+
+    is_lost = False
+
+    def tell(self) -> int:
+        if self.is_lost:
+            raise OSError("no position")
+        return super().tell()
+
+
+def test_a_file_without_a_position_is_not_read() -> None:
+    """It could not be read a second time from the same place; its length is unknown."""
+    file = Lost(CONTENT)
+    source = _file(file)
+    file.is_lost = True
+
+    assert source.length() is None
+    with pytest.raises(UnreadableBody, match=r"the position of the file is unknown.*no position"):
+        source.read()
+
+
+@pytest.mark.parametrize("piece", [b"ab", bytearray(b"ab"), memoryview(b"ab")])
+def test_a_piece_is_of_any_type_of_bytes(piece: Any) -> None:
+    """It is sent as `bytes`."""
+    assert check_piece(piece) == b"ab"
+    assert type(check_piece(piece)) is bytes
+
+
+@pytest.mark.parametrize("piece", ["ab", 1, None, [b"ab"]])
+def test_a_piece_of_another_type_is_named(piece: Any) -> None:
+    """Text has no bytes before it is encoded."""
+    with pytest.raises(WrongPiece, match=f"not a {type(piece).__name__}$"):
+        check_piece(piece)

@@ -72,6 +72,7 @@ def test_fields_with_secrets_are_left_out() -> None:
     ("name", "value", "kept"),
     [
         (b"Location", b"https://u:p@host.test/", b"https://[secure]@host.test/"),
+        (b"location", b"/n\xe9xt", b"/n\xe9xt"),
         (b"location", b"/next?token=abc&a=1", b"/next?token=[secure]&a=1"),
         (b"Link", b'</a?sig=x>; rel="next"', b'</a?sig=[secure]>; rel="next"'),
         (b"Refresh", b"5; url=/a?key=x", b"5; url=/a?key=[secure]"),

@@ -20,6 +20,8 @@ import pytest
 
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher, Request, Results, Retry
+from asyncbatch._values._pickling import name_encoding
+from asyncbatch._values._request_parcel import check_present
 from asyncbatch.testing import Fault, LoopbackServer, Raw, Reply
 from tests.samples import failure
 
@@ -536,3 +538,36 @@ def test_a_failed_status_travels_from_a_program_without_assertions() -> None:
     )
 
     assert (ended.stdout, ended.returncode) == ("404\n", 0), ended.stderr
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+def test_an_error_that_cannot_be_printed_travels() -> None:
+    """Its type says what it is."""
+    error = CARRIED["pickle"](failure(kind=FailureKind.callback, error=Unprintable())).error
+
+    assert type(error) is Unprintable
+
+
+def test_a_tag_that_does_not_pickle_is_named_and_nothing_lacks_without_it() -> None:
+    """The request can be sent as it is."""
+    request = Request("http://host.test/", tag=threading.Lock())
+    found = CARRIED["pickle"](failure(item=request)).request
+
+    check_present(found)
+    assert repr(found.tag) == "<a lock, which did not pickle>"
+
+
+def test_a_function_for_the_encoding_that_fails_is_utf_8() -> None:
+    """As `text` would be, had nothing been given."""
+
+    def fail(content: bytes) -> str:
+        raise ZeroDivisionError
+
+    response = httpx.Response(200, content=b"\xc3\xa9", default_encoding=fail)
+    name_encoding(response)
+
+    assert response.text == "\xe9"

@@ -113,3 +113,13 @@ def test_urls_that_are_taken_together_are_redacted_as_each_of_them(paths: list[s
 def test_a_mask_is_in_the_place_of_each_secret(secrets: set[str], text: str, shown: str) -> None:
     """The rest stays; a short one is found as a word only."""
     assert without(secrets, text) == shown
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+def test_what_cannot_be_printed_is_shown_by_its_type() -> None:
+    """The message that it is in is about something else."""
+    assert shown(Unprintable()) == "<Unprintable object>"

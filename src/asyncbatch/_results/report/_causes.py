@@ -7,6 +7,7 @@ Pure. It reads the figures of a report, and returns sentences.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 import attrs
 
@@ -239,12 +240,9 @@ def _tail(span: Span | None, total: int) -> float:
     if span is None or total < 1 / (1 - MOST):
         return 0.0
     counts = [each.succeeded + each.failed for each in span.bins]
-    most, seen = MOST * sum(counts), 0
-    for number, count in enumerate(counts):
-        seen += count
-        if seen >= most:
-            return (len(counts) - 1 - number) * span.width
-    return 0.0
+    most = MOST * sum(counts)
+    number = next(number for number, seen in enumerate(accumulate(counts)) if seen >= most)
+    return (len(counts) - 1 - number) * span.width
 
 
 def _where(host: str, others: int) -> str:

@@ -147,7 +147,7 @@ def _milliseconds(seconds: float | None) -> float:
 
 
 def _request(result: Result) -> dict[str, Any]:
-    sent = None if result.response is None else _request_of(result.response)
+    sent = None if result.response is None else result.response.request
     asked = result.request
     # Without the fragment, which is not sent.
     url = masked(result.url).partition("#")[0]
@@ -169,13 +169,6 @@ def _request(result: Result) -> dict[str, Any]:
         "headersSize": -1,
         "bodySize": -1,
     }
-
-
-def _request_of(response: Any) -> Any:
-    try:
-        return response.request
-    except RuntimeError:  # httpx's, for a response without one
-        return None
 
 
 def _response(result: Result) -> dict[str, Any]:

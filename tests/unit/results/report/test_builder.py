@@ -265,3 +265,26 @@ def test_hosts_are_those_of_the_views(urls: list[str]) -> None:
     assert {host: each.requests for host, each in figures.hosts} == {
         host: len(own) for host, own in views.items()
     }
+
+
+def test_spellings_of_a_host_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are remembered to find the host fast, and are one host all the same."""
+    monkeypatch.setattr(_builder, "HOSTS", 4)
+    builder = ReportBuilder()
+    texts = [f"http://{'h' * n}{'H' * (40 - n)}.test/" for n in range(40)]
+
+    for number, text in enumerate(texts):
+        builder.add(success(number, item=text))
+        assert len(builder._by_start) <= 8
+
+    [(host, totals)] = builder.build(duration=1.0).hosts
+    assert (host.lower(), totals.requests) == (f"{'h' * 40}.test", 40)
+
+
+def test_a_result_of_an_earlier_run_that_was_never_tried_has_no_time_to_leave_out() -> None:
+    """It is counted as taken from the journal."""
+    waited = Timing(queued=3.0)
+    figures = figures_of(failure(0, attempts=0, timing=waited, from_journal=True))
+
+    assert figures.from_journal == 1
+    assert figures.summary.failed == 1

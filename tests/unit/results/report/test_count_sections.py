@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 
 from asyncbatch._results._limits import Limits
+from asyncbatch._results.report import _builder
 from asyncbatch._results.report._builder import ReportBuilder
 from asyncbatch._results.report._count_sections import distribution, failures, hosts, tiles
 from asyncbatch._results.report._figures import Figures
@@ -52,3 +54,17 @@ def test_the_figures_at_the_top_are_those_of_the_summary() -> None:
 def test_nothing_is_shown_of_no_results() -> None:
     """Neither statuses nor times."""
     assert distribution(figures_of([]).summary) == ""
+
+
+def test_hosts_that_were_not_kept_are_in_the_row_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With their requests."""
+    monkeypatch.setattr(_builder, "HOSTS", 2)
+    results: list[Result] = [success(n, item=f"http://h{n}.test/", elapsed=n) for n in range(9)]
+
+    figures = figures_of(results)
+
+    assert figures.more_hosts > 0
+    shown = len(figures.hosts)
+    assert f"{9 - shown} other hosts{9 - shown}" in text_of(hosts(figures))

@@ -59,3 +59,24 @@ def test_groups_that_are_handed_over_are_the_largest() -> None:
     assert len(other.shown()) == GROUPS_IN_STATE
     assert other.shown()[0].message == f"ConnectError: {texts[-1]}"
     assert other.ungrouped == 10
+
+
+def test_merged_groups_are_bounded() -> None:
+    """What is in none of them is counted."""
+    groups, count = FailureGroups(), 0
+    for number in range(GROUPS // GROUPS_IN_STATE + 2):
+        texts = [f"{'x' * number}{'y' * n}" for n in range(GROUPS_IN_STATE)]
+        other = groups_of(
+            *[
+                failure(n, kind=FailureKind(kind), error=httpx.ConnectError(f"-{text}"))
+                for n, text in enumerate(texts)
+                for kind in ("connect", "tls", "dns")
+            ]
+        )
+        groups.merge(*other.state())
+        count += 3 * len(texts)
+
+    shown = groups.shown()
+
+    assert len(shown) == GROUPS
+    assert sum(group.count for group in shown) + groups.ungrouped == count

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -267,3 +269,30 @@ def test_the_url_of_a_request_has_no_fragment() -> None:
     result = answered(url="https://host.test/a?b=1#token=c")
 
     assert entry_of(result)["request"]["url"] == "https://host.test/a?b=1"
+
+
+def test_an_archive_that_cannot_be_ended_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is written once."""
+    path = tmp_path / "run.har"
+    file, ends = HarFile(path), list[bytes]()
+
+    def fail(descriptor: int) -> None:
+        ends.append(file.part.read_bytes())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        file.write_all([answered()])
+
+    assert ends[0].count(b"]}}") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cookies_that_have_no_name_are_left_out() -> None:
+    """Python refuses the whole field; the field itself is there, masked."""
+    entry = entry_of(answered(headers=[("set-cookie", "a@b=c"), ("set-cookie", "good=1")]))
+
+    assert [cookie["name"] for cookie in entry["response"]["cookies"]] == ["good"]
+    assert "a@b" not in json.dumps(entry)

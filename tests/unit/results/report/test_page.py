@@ -203,3 +203,12 @@ def test_a_jump_of_the_clock_is_told() -> None:
 
     assert "the clock was set meanwhile" in page(results, duration=10.0)
     assert "the clock was set meanwhile" not in page(results[:1], duration=10.0)
+
+
+def test_a_time_that_no_calendar_has_is_left_out() -> None:
+    """A clock may be anywhere."""
+    shown = page([success(started=1e15, elapsed=1.0)])
+
+    assert errors_in(shown) == []
+    assert "<time " not in shown
+    assert "<time " in page([success(started=T0, elapsed=1.0)])
