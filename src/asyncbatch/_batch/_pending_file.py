@@ -30,10 +30,9 @@ class PendingFile:
 
     Attributes:
         has_task: Whether it has a task, which takes another way to the file.
-        made_at: Since when it waits for its task, in which no time limit applies.
     """
 
-    __slots__ = ("_error", "_job", "_received", "_relay", "_workers", "has_task", "made_at")
+    __slots__ = ("_error", "_job", "_received", "_relay", "_workers", "has_task")
 
     def __init__(self, workers: Workers, job: Job, received: Received, relay: FileRelay) -> None:
         self._workers = workers
@@ -44,7 +43,6 @@ class PendingFile:
         # The error of code that a callback has called; the task raises it.
         self._error: BaseException | None = None
         self.has_task = False
-        self.made_at = 0.0
 
     @property
     def size(self) -> int:
@@ -93,7 +91,6 @@ class PendingFile:
                 raise self._error
             await workers.permits.acquire()
             is_held = True
-            workers.schedule.resume(job, workers.clock())
             outcome = await workers.attempter.conclude_file(
                 job.download,
                 partial(self._relay.conclude_received, received),

@@ -27,7 +27,7 @@ class JobState(Enum):
     START = "start"
     """The caller must start it, and call `done` or `release` later. It holds a slot of its host."""
     RECEIVED = "received"
-    """Its body has been received and goes to the disk. The caller must call `saved` or `resume`. It
+    """Its body has been received and goes to the disk. The caller must call `saved` or `done`. It
     holds no slot of its host."""
     HOST_DOWN = "host_down"
     """It was not started, because its host is down. The schedule has dropped it."""

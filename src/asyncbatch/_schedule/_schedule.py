@@ -248,7 +248,8 @@ class Schedule:
 
     def done(self, job: Job, outcome: Outcome, now: float) -> RetryDecision:
         """Record the outcome of an attempt, and decide whether the request is tried again."""
-        assert job.state is _START, f"{job.state} job is not in flight"
+        if job.state is not _START:
+            return self._done_received(job, outcome, now)
         queue = job.queue
         host = queue.host
         if not host.plain or outcome.kind is not None:
@@ -288,7 +289,7 @@ class Schedule:
         """
         Release the slot that a success which was begun at `started_at` has at its host.
 
-        The job stays in flight until its body is on the disk: `saved` or `resume` must follow.
+        The job stays in flight until its body is on the disk: `saved` or `done` must follow.
         """
         assert job.state is _START, f"{job.state} job is not in flight"
         job.state = _RECEIVED
@@ -311,13 +312,6 @@ class Schedule:
         queue.jobs -= 1
         if not queue.jobs:
             self._leave(queue.host, now)
-
-    def resume(self, job: Job, now: float) -> None:
-        """Go on with a try whose body has been received, in a slot of its host."""
-        assert job.state is _RECEIVED, f"{job.state} job is not received"
-        job.state = _START
-        job.host.settle(now)
-        job.host.in_flight += 1
 
     def overhear(self, key: Hashable, job: Job, outcome: Outcome, now: float) -> None:
         """
@@ -441,6 +435,18 @@ class Schedule:
         self._run_timers(now)
         self.in_flight -= 1
         pause = host.end(job, outcome, now, self._retry_decider.policy_for(job))
+        decision = self._decide(job, outcome, pause, now)
+        host.recover(now)
+        return decision
+
+    def _done_received(self, job: Job, outcome: Outcome, now: float) -> RetryDecision:
+        """Do what `done` does, for a job whose host has learned from its answer already."""
+        assert job.state is _RECEIVED, f"{job.state} job is not in flight"
+        self._run_timers(now)
+        self.in_flight -= 1
+        return self._decide(job, outcome, None, now)
+
+    def _decide(self, job: Job, outcome: Outcome, pause: float | None, now: float) -> RetryDecision:
         decision = FINISH
         if outcome.kind is not None and not self._is_closed:
             decision = self._retry_decider.decide(job, outcome, pause, now)
@@ -449,5 +455,4 @@ class Schedule:
             self._resting.put_off(job, decision.delay, now)
         else:
             self._finish(job, now)
-        host.recover(now)
         return decision

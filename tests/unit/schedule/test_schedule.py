@@ -455,21 +455,46 @@ def test_a_host_is_opened_by_the_bodies_that_have_been_received() -> None:
     assert len(start_all(schedule, 1.0)) == len(start_all(other, 1.0)) == 8
 
 
-@pytest.mark.parametrize("policies", [{}, {"per_host": 1}])
-def test_a_try_goes_on_whose_body_has_been_received(policies: dict[str, Any]) -> None:
-    """In a slot of its host, as if nothing had been received: it may also be tried again."""
+@pytest.mark.parametrize("policies", [{}, {"per_host": 40}], ids=str)
+def test_a_host_learns_once_from_a_body_that_has_been_received(policies: dict[str, Any]) -> None:
+    """However it comes to its file: in the callback of a thread, or by a task, which may fail."""
+    started = []
+    for end in ("saved", "done", "disk"):
+        hosts, schedule = new_schedule(retry=Retry(attempts=9), **policies)
+        add(schedule, hosts, "a" * 40)
+        jobs = start_all(schedule)
+        for job in jobs[:4]:
+            schedule.received(job, 0.0, 1.0)
+        for job in jobs[:4]:
+            if end == "saved":
+                schedule.saved(job, 2.0)
+            else:
+                kind = FailureKind.disk if end == "disk" else None
+                outcome = Outcome(kind=kind, status_code=200, permanent=kind is not None)
+                assert schedule.done(job, outcome, 2.0) is FINISH
+        started.append((jobs[0].host.in_flight, len(start_all(schedule, 2.0))))
+
+    assert started[0][1] > 0
+    assert started == [started[0]] * 3
+
+
+@pytest.mark.parametrize("policies", [{}, {"per_host": 1}], ids=str)
+def test_a_request_whose_body_has_been_received_may_be_tried_again(
+    policies: dict[str, Any],
+) -> None:
+    """It has held no slot of its host meanwhile, and waits for one then."""
     hosts, schedule = new_schedule(retry=Retry(attempts=2), **policies)
     add(schedule, hosts, "a")
     job = schedule.next(0.0)
     assert job is not None
 
     schedule.received(job, 0.0, 1.0)
-    schedule.resume(job, 2.0)
-
-    assert (job.state, job.host.in_flight, schedule.in_flight) == (JobState.START, 1, 1)
     decision = schedule.done(job, unconnected(), 3.0)
+
     assert decision.action is RetryAction.RETRY
     assert (job.host.in_flight, schedule.in_flight, schedule.pending) == (0, 0, 1)
+    assert schedule.next(60.0) is job
+    assert (job.host.in_flight, schedule.in_flight, job.attempts) == (1, 1, 2)
 
 
 def test_a_request_takes_the_place_of_one_that_has_succeeded() -> None:
