@@ -184,7 +184,7 @@ class Batch:
                     await self._end_unfinished()
         finally:
             self._shared.stalls.leave(self._workers.take_out)
-            self._leave_schedule()
+            self._schedule.close(self.clock())
             if reporter is not None:
                 reporter.close(self._progress())
             # asyncio may cancel a task before its first step, when it ends with `asyncio.run`.
@@ -236,7 +236,7 @@ class Batch:
         finally:
             is_left_clean = not self._ledger.unfinished and self._batch_timeout is None
             if not is_left_clean:
-                self._leave_schedule()
+                self._schedule.close(self.clock())
             self._shared.stalls.leave(self._workers.take_out)
             self._end()
         if not is_left_clean:
@@ -261,12 +261,6 @@ class Batch:
         self._is_running = False
         if self._ended is not None:
             self._ended.set()
-
-    def _leave_schedule(self) -> None:
-        self._schedule.close(self.clock())
-        # Else batch and schedule would form a cycle, which keeps all results alive until garbage
-        # collection.
-        self._schedule.on_ready = _ignore
 
     def _check_whole(self) -> None:
         if self._fatal is not None:
@@ -395,7 +389,3 @@ def _is_own_cancellation(error: BaseException) -> bool:
     elif not isinstance(error, cancelled):
         return False
     return anyio.current_effective_deadline() == -math.inf
-
-
-def _ignore() -> None:
-    """Do nothing: the batch has ended."""

@@ -48,10 +48,6 @@ _HAS_RESULT: Any = object()
 """In place of the download of a request whose file is there, or that has been refused."""
 
 
-def _ignore(job: Job) -> None:
-    """Do nothing: no batch is to be notified."""
-
-
 class Ledger:
     """The requests of one batch, from being read to having a result."""
 
@@ -70,8 +66,8 @@ class Ledger:
         """Where the bodies of its requests go."""
         self.unfinished = 0
         """Number of requests read that have no result yet."""
-        self.on_retry: Callable[[Job], object] = _ignore
-        """Called with a request that will be tried again."""
+        self.on_retry: Callable[[Job], object] | None = None
+        """Called with a request that will be tried again; `None` without a dispatcher."""
         self.window = Window(shared.window)
         """Decides how many requests may be read that have no result yet."""
         self.batch_timeout = 0.0
@@ -239,7 +235,8 @@ class Ledger:
         decision = self._schedule.done(job, outcome, now)
         if decision is not FINISH:
             if decision.action is RetryAction.RETRY:
-                self.on_retry(job)
+                if self.on_retry is not None:
+                    self.on_retry(job)
                 self._note_retry(job, outcome, decision.delay)
                 return
             if decision.action is RetryAction.OUT_OF_BUDGET:

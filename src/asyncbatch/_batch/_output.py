@@ -92,10 +92,6 @@ _index_of = operator.attrgetter("index")
 _LEFT = "the stream has been left; read its results inside the async with"
 
 
-def _ignore() -> None:
-    """Do nothing: no batch has begun."""
-
-
 class Delivered(ResultStream):
     """
     Hands results to a consumer; at most `backlog` of them wait.
@@ -110,8 +106,8 @@ class Delivered(ResultStream):
         self.is_bounded = True
         self._ordered = ordered
         self._backlog = backlog
-        self.on_room: Callable[[], None] = _ignore
-        """Called when there is room again after a refusal."""
+        self.on_room: Callable[[], None] | None = None
+        """Called when there is room again after a refusal; `None` before the batch begins."""
         self._refused = False  # the batch was refused room, and must be notified when there is room
         self._ready: deque[Result] = deque()
         self._early: dict[int, Result] = {}  # in input order: results before their turn
@@ -243,7 +239,8 @@ class Delivered(ResultStream):
         self.figures.add(result)
         if self._refused:
             self._refused = False
-            self.on_room()
+            if self.on_room is not None:
+                self.on_room()
         return result
 
     def _room_for(self, count: int) -> bool:

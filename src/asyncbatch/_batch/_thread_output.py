@@ -15,10 +15,6 @@ from asyncbatch._results._summary import ReportWriter, RunningSummary
 from asyncbatch._values._result import Result
 
 
-def _ignore() -> None:
-    """Do nothing: no batch has begun."""
-
-
 class ThreadOutput:
     """
     Hands results to a consumer in another thread; at most `backlog` of them wait.
@@ -47,8 +43,9 @@ class ThreadOutput:
         self._ordered = ordered
         self._backlog = backlog
         self._call_soon = call_soon
-        self.wake: Callable[[], object] = _ignore
-        """Called in the consumer's thread when there is room again after a refusal."""
+        self.wake: Callable[[], object] | None = None
+        """Called in the consumer's thread when there is room again after a refusal; `None` before
+        the batch begins."""
         self.figures: RunningSummary = RunningSummary(report)
         """Figures of the results taken. The consumer adds them; both threads begin and end them."""
         self._chunks: queue.SimpleQueue[deque[Result] | None] = queue.SimpleQueue()
@@ -141,5 +138,6 @@ class ThreadOutput:
         # Only at half of the backlog: a wake-up is a system call, too expensive for each result.
         if self._refused and self._given - self._taken <= self._backlog // 2:
             self._refused = False
-            self.wake()
+            if self.wake is not None:
+                self.wake()
         return result

@@ -47,15 +47,11 @@ class Decoder(Protocol):
         ...
 
 
-def _ignore() -> None:
-    """Do nothing."""
-
-
 def decoder_for(
     content_encoding: str | None,
     *,
     max_size: int | None,
-    on_piece: Callable[[], object] = _ignore,
+    on_piece: Callable[[], object] | None = None,
 ) -> Decoder:
     """
     Return a decoder for a body with this Content-Encoding.
@@ -102,7 +98,7 @@ def decoder_into(
     if not makers:
         return None
     limit = sys.maxsize if max_size is None else max_size
-    return _StackedDecoder(makers, limit, _ignore, _PassedOn(limit, into))
+    return _StackedDecoder(makers, limit, None, _PassedOn(limit, into))
 
 
 def decode(
@@ -110,7 +106,7 @@ def decode(
     raw: bytes,
     *,
     max_size: int | None,
-    on_piece: Callable[[], object] = _ignore,
+    on_piece: Callable[[], object] | None = None,
 ) -> bytes:
     """
     Decode a whole body. An empty body is valid in every coding.
@@ -164,7 +160,7 @@ class _StackedDecoder:
         self,
         makers: list[Callable[[Sink], Stage]],
         limit: int,
-        on_piece: Callable[[], object],
+        on_piece: Callable[[], object] | None,
         body: _Body | _PassedOn,
     ) -> None:
         self._body = body
@@ -204,7 +200,7 @@ class _Body:
 
     __slots__ = ("_limit", "_on_piece", "_pieces", "_tail", "size")
 
-    def __init__(self, limit: int, on_piece: Callable[[], object]) -> None:
+    def __init__(self, limit: int, on_piece: Callable[[], object] | None) -> None:
         self._limit = limit
         self._on_piece = on_piece
         self._pieces: list[bytes] = []
@@ -213,7 +209,8 @@ class _Body:
         self.size = 0
 
     def write(self, piece: bytes) -> None:
-        self._on_piece()
+        if self._on_piece is not None:
+            self._on_piece()
         self.size += len(piece)
         if self.size > self._limit:
             raise BodyLimitExceeded(self._limit)
@@ -261,14 +258,15 @@ class _Relay:
 
     __slots__ = ("_limit", "_on_piece", "_sink", "_size")
 
-    def __init__(self, limit: int, sink: Sink, on_piece: Callable[[], object]) -> None:
+    def __init__(self, limit: int, sink: Sink, on_piece: Callable[[], object] | None) -> None:
         self._limit = limit
         self._on_piece = on_piece
         self._sink = sink
         self._size = 0
 
     def write(self, piece: bytes) -> None:
-        self._on_piece()
+        if self._on_piece is not None:
+            self._on_piece()
         self._size += len(piece)
         if self._size > self._limit + _RELAY_ALLOWANCE:
             raise BodyLimitExceeded(self._limit)

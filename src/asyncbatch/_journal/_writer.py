@@ -131,7 +131,7 @@ class Writer:
     async def flush(self) -> None:
         """Wait until everything added before is written and delivered, or cannot be."""
         with suppress(Exception):  # `fail` was called with it
-            await self.call(_ignore)
+            await self.call(_nothing)
 
     async def close(self) -> None:
         """Write everything added before, and close the journal. It may be called again."""
@@ -279,9 +279,5 @@ class _Call:
             del error
 
 
-def _nothing() -> None:
-    """Do nothing: the default of a callback."""
-
-
-def _ignore(_: Store) -> None:
-    """Do nothing: the default of a callback with an argument."""
+def _nothing(*_: object) -> None:
+    """Do nothing: the call is only waited for."""

@@ -187,7 +187,7 @@ class ClientLane:
             self._plain_requests,
             resumed,
             sink,
-            on_body=functools.partial(limit.extend, _more(seconds, allowed)),
+            functools.partial(limit.extend, _more(seconds, allowed)),
         )
         outcome: Outcome | None = None
         self._under_way[limit] = trace

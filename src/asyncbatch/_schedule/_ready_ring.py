@@ -19,7 +19,7 @@ Q = TypeVar("Q")
 
 
 def _ignore() -> None:
-    """Do nothing: the batch has no dispatcher."""
+    """Do nothing: the batch has no dispatcher, or has ended."""
 
 
 class ReadyRing(Generic[Q]):
@@ -56,9 +56,12 @@ class ReadyRing(Generic[Q]):
         self._hosts.caller = self
 
     def clear(self) -> None:
-        """Remove all queues, and leave the line of the total rate."""
+        """Remove all queues, leave the line of the total rate, and notify the batch no more."""
         self.queues.clear()
         self.held_until = None
+        # Else batch and schedule would form a cycle, which keeps all results alive until garbage
+        # collection.
+        self.on_ready = _ignore
         self._hosts.leave_line(self)
 
     # Called by hosts and timers

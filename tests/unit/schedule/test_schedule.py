@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -640,6 +641,21 @@ def test_after_close_nothing_is_tried_again() -> None:
     assert schedule.done(job, refused(500), 2.0) is FINISH
     assert schedule.next(2.0) is None
     assert schedule.wake_at is None
+
+
+def test_a_closed_schedule_keeps_no_reference_to_its_batch() -> None:
+    """A cycle would keep the results of a batch until the next garbage collection."""
+
+    def wake() -> None: ...
+
+    alive = weakref.ref(wake)
+    _, schedule = new_schedule()
+    schedule.on_ready = wake
+    del wake
+    schedule.close(1.0)
+
+    assert alive() is None
+    schedule.on_ready()
 
 
 # Several batches on the same hosts

@@ -54,10 +54,6 @@ from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._tries import hold
 
 
-def _ignore() -> None:
-    """Do nothing."""
-
-
 @attrs.frozen
 class Rules:
     """Options of all exchanges of a lane."""
@@ -98,9 +94,9 @@ class ClientAttempt:
         hops: Hops,
         reader: ClientBodyReader,
         plain_requests: PlainRequests,
-        resumed: Resumed | None = None,
-        sink: Sink | None = None,
-        on_body: Callable[[], object] = _ignore,
+        resumed: Resumed | None,
+        sink: Sink | None,
+        on_body: Callable[[], object],
     ) -> None:
         self._client = client
         self._binding = binding
