@@ -128,7 +128,7 @@ def test_a_job_comes_back_in_front_of_all() -> None:
     assert job is not None
     waiting = one.add()
     one.host.release(0.0, job)
-    one.rests.begin(job, 1.0, 0.0)
+    one.rests.put_off(job, 1.0, 0.0)
     one.hosts.caller = None
 
     one.hosts.timers.run(1.0)
@@ -145,7 +145,7 @@ def test_a_job_comes_back_behind_all_while_its_host_opens() -> None:
     assert job is not None
     waiting = one.add()
     one.host.end(job, refused(retry_after=0.5), 0.0, Retry())
-    one.rests.begin(job, 1.0, 0.0)
+    one.rests.put_off(job, 1.0, 0.0)
     one.hosts.timers.run(1.0)
 
     assert list(one.queue.fifo) == [waiting, job]
@@ -175,7 +175,7 @@ def test_a_job_that_comes_back_to_a_pause_may_not_wait_for_its_end() -> None:
     job.deadline = 5.0
     one.host.release(0.0, job)
     one.host.overhear(refused(retry_after=9.0), 0.0, Retry())
-    one.rests.begin(job, 1.0, 0.0)
+    one.rests.put_off(job, 1.0, 0.0)
     one.hosts.timers.run(1.0)
 
     assert job.state is JobState.PAUSED
