@@ -190,7 +190,10 @@ async def engine_alone(setting: Setting) -> AsyncIterator[Fetch]:
     engine = transport_class()(limits=limits).engine
 
     async def get(_: str) -> tuple[int, Any]:
-        exchange = await engine.exchange(origin, b"GET", head)
+        exchange = engine.begin(origin, b"GET", head)
+        await exchange.future
+        if exchange.error is not None:
+            raise exchange.error
         return exchange.head.status, exchange.content
 
     try:

@@ -61,44 +61,6 @@ class Engine:
         self.on_stall: TakeOut | None = None
         """Called when the loop was blocked, for other code that measures its exchanges."""
 
-    async def exchange(
-        self,
-        origin: Origin,
-        method: bytes,
-        payload: bytes,
-        body: Body = None,
-        *,
-        limits: ExchangeLimits = DEFAULT_LIMITS,
-        deadline: float = NEVER,
-        closes: bool = False,
-    ) -> Exchange:
-        """
-        Send a request, and return the exchange: complete or, with `limits.streams`, begun.
-
-        Args:
-            origin: The origin of the request.
-            method: The method; it must be the one in `payload`.
-            payload: The head of the request as encoded by `http11`, with or without a short body.
-            body: A longer or streamed body.
-            limits: The limits of this exchange.
-            deadline: When it must end, on the monotonic clock.
-            closes: Whether the request has `Connection: close`.
-
-        Raises:
-            ExchangeError: There is no complete response; see `_errors`.
-            Exception: A streamed request body raised it.
-        """
-        exchange = self.begin(origin, method, payload, body, limits, deadline, closes)
-        try:
-            await exchange.future
-        except BaseException:
-            self.abandon(exchange)
-            raise
-        # The reader of a streamed body gets its error after the bytes that have arrived.
-        if exchange.error is not None and (exchange.head is None or not limits.streams):
-            raise take_error(exchange)
-        return exchange
-
     def begin(
         self,
         origin: Origin,
@@ -115,6 +77,17 @@ class Engine:
         Start an exchange without waiting for it.
 
         The caller must wait for its `future`, or call `abandon`.
+
+        Args:
+            origin: The origin of the request.
+            method: The method; it must be the one in `payload`.
+            payload: The head of the request as encoded by `http11`, with or without a short body.
+            body: A longer or streamed body.
+            limits: The limits of this exchange.
+            deadline: When it must end, on the monotonic clock.
+            closes: Whether the request has `Connection: close`.
+            observer: Told of the steps of the exchange.
+            follow: Called when the response is complete, instead of waking a task; see `Follow`.
         """
         loop = asyncio._get_running_loop()
         pool = self._pool

@@ -11,7 +11,7 @@ from asyncbatch._engine import BodyStream, Connector, Engine, Upload
 from asyncbatch._engine.connect._resolver import Address, Resolver
 from asyncbatch._engine.connection._connection import Connection
 from tests import aio
-from tests.engines import STREAMS, engine_for, get, head_of
+from tests.engines import STREAMS, engine_for, get, head_of, send_request
 from tests.raw_server import OK, Peer, answer_all, serve
 from tests.waiting import until
 
@@ -137,7 +137,9 @@ async def test_while_a_body_is_uploaded() -> None:
 
     head = head_of("POST", "/", [("Transfer-Encoding", "chunked")])
     async with serve(answer_all) as server, engine_for() as engine:
-        task = aio.ensure_future(engine.exchange(server.origin, b"POST", head, Upload(pieces())))
+        task = aio.ensure_future(
+            send_request(engine, server.origin, b"POST", head, Upload(pieces()))
+        )
         await server.until(lambda: server.open == 1)
         await aio.sleep(0.005)
         await _cancel(task)

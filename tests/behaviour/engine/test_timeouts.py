@@ -10,7 +10,7 @@ import pytest
 from asyncbatch._engine import Connector, ExchangeLimits, TimedOut, Upload
 from asyncbatch._engine.connect._resolver import Address, Resolver
 from tests import aio
-from tests.engines import engine_for, get, head_of
+from tests.engines import engine_for, get, head_of, send_request
 from tests.raw_server import OK, Peer, answer_all, serve
 from tests.waiting import until
 
@@ -49,7 +49,7 @@ async def test_a_write_limit_ends_an_upload_that_nobody_takes() -> None:
     async with serve(script) as server, engine_for() as engine:
         limits = ExchangeLimits(write_timeout=0.05, read_timeout=30)
         with pytest.raises(TimedOut) as caught:
-            await engine.exchange(server.origin, b"PUT", head, body, limits=limits)
+            await send_request(engine, server.origin, b"PUT", head, body, limits=limits)
 
     assert caught.value.phase == "write"
 
@@ -85,8 +85,8 @@ async def test_a_deadline_ends_a_body_that_gives_nothing_to_send() -> None:
     head = head_of("POST", "/", [("Transfer-Encoding", "chunked")])
     async with serve(say_nothing) as server, engine_for() as engine:
         with pytest.raises(TimedOut):
-            await engine.exchange(
-                server.origin, b"POST", head, Upload(pieces()), deadline=monotonic() + 0.05
+            await send_request(
+                engine, server.origin, b"POST", head, Upload(pieces()), deadline=monotonic() + 0.05
             )
 
 

@@ -12,7 +12,7 @@ from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.connection._connection import MAX_AGE
 from asyncbatch._engine.pool._idle import IDLE_GRACE
 from tests import aio
-from tests.engines import STREAMS, engine_for, get, head_of, read_all
+from tests.engines import STREAMS, engine_for, get, head_of, read_all, send_request
 from tests.raw_server import OK, Peer, answer_all, serve
 from tests.virtual_time import virtual_time
 
@@ -64,7 +64,9 @@ async def test_the_next_piece_of_an_upload_is_not_the_peers_to_hurry_with(large:
         with virtual_time():
             limits = ExchangeLimits(write_timeout=5.0 if large else 0.2, read_timeout=0.2)
             upload = Upload(pieces())
-            exchange = await engine.exchange(server.origin, b"PUT", head, upload, limits=limits)
+            exchange = await send_request(
+                engine, server.origin, b"PUT", head, upload, limits=limits
+            )
 
     assert exchange.head is not None
     assert exchange.head.status == 200

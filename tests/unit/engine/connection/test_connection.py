@@ -10,7 +10,7 @@ from asyncbatch._engine import BodyStream, ExchangeLimits
 from asyncbatch._engine.connection import _connection
 from asyncbatch._engine.http11 import ProtocolError, ResponseTooLarge, TruncatedResponse
 from tests import aio
-from tests.engines import engine_for, get, head_of, post, read_all
+from tests.engines import engine_for, get, head_of, post, read_all, send_request
 from tests.raw_server import CLOSING, OK, Peer, answer_all, answers, serve
 from tests.waiting import until
 
@@ -324,7 +324,7 @@ async def test_a_request_that_asks_to_close_is_the_last_on_its_connection() -> N
     """Whatever the server answers (RFC 9112 §9.6)."""
     head = head_of(fields=[("Connection", "close")])
     async with serve(answer_all) as server, engine_for() as engine:
-        await engine.exchange(server.origin, b"GET", head, closes=True)
+        await send_request(engine, server.origin, b"GET", head, closes=True)
         await get(engine, server)
 
         assert server.connections == 2

@@ -33,7 +33,7 @@ from asyncbatch._engine.http11 import (
 )
 from tests import aio, raw_server
 from tests import http2_peer as wire
-from tests.engines import STREAMS, engine_for, get, head_of, read_all
+from tests.engines import STREAMS, engine_for, get, head_of, read_all, send_request
 from tests.http2_server import Conversation, answer_all, client_context, http2_engine, serve_http2
 from tests.waiting import until
 
@@ -104,7 +104,7 @@ async def test_the_request_is_translated() -> None:
     """Its host becomes the authority, and fields about the connection are left out."""
     async with serve_http2() as server, http2_engine() as engine:
         payload = head_of("DELETE", "/x?y", [("X-Upper", "A b"), ("Connection", "close")])
-        await engine.exchange(server.origin, b"DELETE", payload, closes=True)
+        await send_request(engine, server.origin, b"DELETE", payload, closes=True)
         (conversation,) = server.conversations
 
     assert conversation.peer.requests[1] == [
@@ -121,7 +121,7 @@ async def test_a_request_that_http2_cannot_carry_fails_alone() -> None:
     async with serve_http2() as server, http2_engine() as engine:
         payload = head_of(fields=[("TE", "gzip")])
         with pytest.raises(InvalidRequest):
-            await engine.exchange(server.origin, b"GET", payload)
+            await send_request(engine, server.origin, b"GET", payload)
         one = await get(engine, server.origin)
 
     assert one.content == b"/"
@@ -150,8 +150,8 @@ async def test_a_body_in_memory_is_sent_as_the_windows_allow(size: int) -> None:
         body = b"z" * size
         head = head_of("POST", "/", [("Content-Length", str(size))])
         short = size < 20_000
-        one = await engine.exchange(
-            server.origin, b"POST", head + (body if short else b""), None if short else body
+        one = await send_request(
+            engine, server.origin, b"POST", head + (body if short else b""), None if short else body
         )
         (conversation,) = server.conversations
 
@@ -174,7 +174,7 @@ async def test_a_body_is_produced_while_it_is_sent(length: int | None) -> None:
     how = ("Transfer-Encoding", "chunked") if length is None else ("Content-Length", str(length))
     async with serve_http2() as server, http2_engine() as engine:
         head = head_of("POST", "/", [how])
-        one = await engine.exchange(server.origin, b"POST", head, Upload(pieces(), length))
+        one = await send_request(engine, server.origin, b"POST", head, Upload(pieces(), length))
         (conversation,) = server.conversations
 
     assert one.content == b"/"
@@ -200,7 +200,7 @@ async def test_an_upload_waits_for_the_windows() -> None:
         conversation.peer.takes_bodies = False
         head = head_of("POST", "/", [("Transfer-Encoding", "chunked")])
         asking = aio.ensure_future(
-            engine.exchange(server.origin, b"POST", head, Upload(pieces(), None))
+            send_request(engine, server.origin, b"POST", head, Upload(pieces(), None))
         )
         await server.until(lambda: len(conversation.peer.bodies.get(3, b"")) >= 65_535)
         for _ in range(5):
@@ -225,7 +225,7 @@ async def test_an_iterable_that_raises_fails_its_exchange_only() -> None:
     async with serve_http2() as server, http2_engine() as engine:
         head = head_of("POST", "/", [("Transfer-Encoding", "chunked")])
         with pytest.raises(KeyError):
-            await engine.exchange(server.origin, b"POST", head, Upload(pieces(), None))
+            await send_request(engine, server.origin, b"POST", head, Upload(pieces(), None))
         await get(engine, server.origin)
 
     assert server.connections == 1
@@ -252,7 +252,7 @@ async def test_an_early_answer_ends_the_upload() -> None:
 
     async with serve_http2(answer) as server, http2_engine() as engine:
         head = head_of("POST", "/", [("Transfer-Encoding", "chunked")])
-        one = await engine.exchange(server.origin, b"POST", head, Upload(pieces(), None))
+        one = await send_request(engine, server.origin, b"POST", head, Upload(pieces(), None))
 
     assert one.head is not None
     assert (one.head.status, one.content) == (413, b"enough")
@@ -617,7 +617,7 @@ async def test_an_upload_that_was_refused_is_not_sent_again() -> None:
     async with serve_http2(answer) as server, http2_engine() as engine:
         head = head_of("POST", "/", [("Transfer-Encoding", "chunked")])
         with pytest.raises(RequestRefused):
-            await engine.exchange(server.origin, b"POST", head, Upload(pieces(), None))
+            await send_request(engine, server.origin, b"POST", head, Upload(pieces(), None))
 
 
 async def test_a_server_that_refuses_some_is_asked_for_fewer() -> None:

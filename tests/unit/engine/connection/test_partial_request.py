@@ -14,7 +14,7 @@ from asyncbatch._engine import Engine, Exchange, Upload
 from asyncbatch._engine.connect import _sockets
 from asyncbatch._engine.http11 import InvalidRequest, TruncatedResponse
 from tests import aio
-from tests.engines import engine_for, get, head_of, post
+from tests.engines import engine_for, get, head_of, post, send_request
 from tests.raw_server import OK, Peer, Server, answer_all, serve
 
 
@@ -37,7 +37,7 @@ async def send(engine: Engine, server: Server, upload: Upload) -> Exchange:
         else ("Content-Length", str(upload.length))
     )
     head = head_of("POST", "/", [framing])
-    return await engine.exchange(server.origin, b"POST", head, upload)
+    return await send_request(engine, server.origin, b"POST", head, upload)
 
 
 async def test_a_body_of_known_length_is_sent_as_it_is() -> None:
@@ -149,7 +149,7 @@ async def test_an_early_answer_to_a_body_in_memory_ends_its_connection() -> None
 
     head = head_of("PUT", "/", [("Content-Length", "30000000")])
     async with serve(script) as server, engine_for() as engine:
-        exchange = await engine.exchange(server.origin, b"PUT", head, bytes(30_000_000))
+        exchange = await send_request(engine, server.origin, b"PUT", head, bytes(30_000_000))
 
         assert bytes(exchange.content) == b"ok"
         assert engine.counts()["connections"] == 0
@@ -166,7 +166,7 @@ async def test_an_answer_is_read_even_if_the_server_then_resets(size: int) -> No
 
     head = head_of("PUT", "/", [("Content-Length", str(size))])
     async with serve(script) as server, engine_for() as engine:
-        exchange = await engine.exchange(server.origin, b"PUT", head, bytes(size))
+        exchange = await send_request(engine, server.origin, b"PUT", head, bytes(size))
 
     assert exchange.head is not None
     assert exchange.head.status == 413
@@ -184,7 +184,7 @@ async def test_continue_is_skipped() -> None:
 
     head = head_of("POST", "/", [("Content-Length", "2"), ("Expect", "100-continue")])
     async with serve(script) as server, engine_for() as engine:
-        exchange = await engine.exchange(server.origin, b"POST", head, b"hi")
+        exchange = await send_request(engine, server.origin, b"POST", head, b"hi")
 
     assert exchange.head is not None
     assert exchange.head.status == 200

@@ -10,7 +10,7 @@ import pytest
 from asyncbatch._engine import Upload
 from asyncbatch._engine.http11 import TruncatedResponse
 from tests import aio
-from tests.engines import engine_for, get, head_of, post
+from tests.engines import engine_for, get, head_of, post, send_request
 from tests.machines import put_where_sockets_connect
 from tests.raw_server import OK, Peer, answers, serve
 from tests.waiting import until
@@ -124,7 +124,7 @@ async def test_a_body_in_memory_is_repeated_whole() -> None:
     head = head_of("PUT", "/", [("Content-Length", "4")])
     async with serve(dies_on_second()) as server, engine_for() as engine:
         await get(engine, server)
-        await engine.exchange(server.origin, b"PUT", head, b"body")
+        await send_request(engine, server.origin, b"PUT", head, b"body")
 
     assert server.requests[1] == server.requests[2] == head + b"body"
 
@@ -139,7 +139,7 @@ async def test_a_streamed_body_is_not_repeated() -> None:
     async with serve(dies_on_second()) as server, engine_for() as engine:
         await get(engine, server)
         with pytest.raises(TruncatedResponse):
-            await engine.exchange(server.origin, b"PUT", head, Upload(pieces(), 4))
+            await send_request(engine, server.origin, b"PUT", head, Upload(pieces(), 4))
 
         assert len(server.requests) == 2
 
