@@ -163,15 +163,23 @@ class Engine:
         """Close every connection without waiting for its end; call it in the loop's own thread."""
         self._is_closed = True
         pool, self._pool = self._pool, None
-        if pool is not None:
+        if pool is None:
+            return
+        if pool.loop.is_closed():
+            pool.close_sockets()
+        else:
             pool.close_nowait()
 
     async def aclose(self) -> None:
         """Close every connection, and fail everything in flight. Takes a second at most."""
         self._is_closed = True
         pool, self._pool = self._pool, None
-        if pool is not None and pool.loop is running_loop():
+        if pool is None:
+            return
+        if pool.loop is running_loop():
             await pool.aclose()
+        elif pool.loop.is_closed():
+            pool.close_sockets()
 
     def counts(self) -> dict[str, int]:
         """Count connections and waiters."""
@@ -187,8 +195,10 @@ class Engine:
     def _bind(self, loop: EventLoop) -> Pool:
         if self._is_closed:
             raise EngineClosed("the engine is closed")
-        if self._pool is not None and not self._pool.loop.is_closed():
-            raise RuntimeError("the engine belongs to another event loop that is still open")
+        if self._pool is not None:
+            if not self._pool.loop.is_closed():
+                raise RuntimeError("the engine belongs to another event loop that is still open")
+            self._pool.close_sockets()
         self._pool = Pool(
             loop,
             self.connector,

@@ -59,6 +59,10 @@ class PooledConnection(Protocol):
         """Close at once, without waiting."""
         ...
 
+    def get_extra_info(self, name: str) -> object:
+        """Return what asyncio's transports return."""
+        ...
+
 
 class SharedConnection(PooledConnection, Protocol):
     """A connection that takes several exchanges at a time."""

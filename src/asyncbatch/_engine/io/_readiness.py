@@ -46,6 +46,10 @@ class Watch(Protocol):
         """Call back at once for all sockets that can be read from now."""
         ...
 
+    def give_up(self) -> None:
+        """Watch no socket any more, without a call to the event loop, which was closed."""
+        ...
+
 
 class Poll(Protocol):
     """Tells whether a socket has unread bytes or an unread end."""
@@ -118,6 +122,9 @@ class LoopWatch:
     def look_at_all(self) -> None:
         """Do nothing; only the event loop knows."""
 
+    def give_up(self) -> None:
+        """Do nothing; a closed event loop watches nothing."""
+
 
 class EpollWatch:
     """Asks the kernel about all sockets at once, when the event loop reports one of them."""
@@ -165,6 +172,14 @@ class EpollWatch:
         self._paused.discard(fd)
         if not self._callbacks:
             self._close_if_unused(epoll)
+
+    def give_up(self) -> None:
+        """Watch no socket any more, without a call to the event loop, which was closed."""
+        self._callbacks.clear()
+        self._paused.clear()
+        epoll, self._epoll = self._epoll, None
+        if epoll is not None:
+            epoll.close()
 
     def _close_if_unused(self, epoll: select.epoll) -> None:
         if not (self._callbacks or self._paused):

@@ -7,6 +7,7 @@ and at every moment each connection has an owner.
 
 from __future__ import annotations
 
+import socket
 from time import monotonic
 from typing import Any
 
@@ -135,6 +136,19 @@ class Pool:
         # Results refer to their connections, and these to their pool. With one pool for each batch,
         # every kept result would keep a buffer alive.
         self.buffer = self._attacher.buffer = memoryview(bytearray())
+
+    def close_sockets(self) -> None:
+        """
+        Close what an event loop has left open that was closed itself, and can make no calls.
+
+        The event loop's own transports are closed with their objects.
+        """
+        self.is_closed = True
+        self.watch.give_up()
+        for connection in [*self.in_use, *self.idle.members]:
+            sock = connection.get_extra_info("socket")
+            if isinstance(sock, socket.socket):
+                sock.close()
 
     async def aclose(self) -> None:
         """Fail everything in flight and close everything, in a second at most."""

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._engine import ConnectFailed, EngineClosed, ExchangeLimits, Origin, TimedOut
+from asyncbatch._engine import (
+    ConnectFailed,
+    EngineClosed,
+    Exchange,
+    ExchangeLimits,
+    Origin,
+    TimedOut,
+)
 from asyncbatch._engine.http11 import ResponseProtocol
 from asyncbatch._engine.io._socket_transport import LITTLE
 from tests import aio
@@ -482,6 +489,55 @@ def test_an_engine_moves_to_a_new_loop_when_the_old_one_is_closed() -> None:
 
     assert asyncio.run(fetch()) == b"ok"
     assert asyncio.run(fetch()) == b"ok"
+
+
+@pytest.mark.parametrize("then", ["exchange", "aclose", "close_nowait"])
+def test_the_sockets_of_a_closed_loop_are_closed_by_the_next_call(then: str) -> None:
+    """Also that of a response which was not read to its end, and is given up only then."""
+    from asyncbatch._engine import Connector, Engine
+
+    engine = Engine(Connector(lambda: None))  # type: ignore[arg-type, return-value]
+    peers: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        origin = Origin(False, "127.0.0.1", listener.getsockname()[1])
+
+        def answer(content: bytes) -> None:
+            peer, _ = listener.accept()
+            peers.append(peer)
+            peer.settimeout(5)
+            peer.recv(65536)
+            peer.sendall(content)
+
+        async def fetch(content: bytes, *, streams: bool = False) -> Exchange:
+            limits = ExchangeLimits(streams=streams)
+            answering = asyncio.get_running_loop().run_in_executor(None, answer, content)
+            exchange = await get(engine, origin, limits=limits)
+            await answering
+            return exchange
+
+        async def fetch_two() -> Exchange:
+            unread = await fetch(OK[:-1], streams=True)
+            await fetch(OK)
+            return unread
+
+        async def go_on() -> None:
+            if then == "exchange":
+                await fetch(OK)
+            elif then == "aclose":
+                await engine.aclose()
+            else:
+                engine.close_nowait()
+
+        unread = asyncio.run(fetch_two())
+        asyncio.run(go_on())
+
+        ends = [peer.recv(1) for peer in peers[:2]]
+        engine.abandon(unread)
+        engine.close_nowait()
+    for peer in peers:
+        peer.close()
+
+    assert ends == [b"", b""]
 
 
 async def test_an_engine_refuses_a_second_loop() -> None:
