@@ -22,6 +22,7 @@ from asyncbatch._engine import (
 from asyncbatch._engine.http11 import ExchangeError
 from asyncbatch._lanes._make_outcome import OutcomeMaker
 from asyncbatch._lanes._sender import Sender
+from asyncbatch._lanes.client._attempt import Resumed
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._routes import forwarded_by
 from asyncbatch._lanes.failures._of_sink import sink_outcome
@@ -108,7 +109,8 @@ class SavedRequests:
                 return await self._sender.leave_to_client(
                     prepared,
                     exchange,
-                    None,
+                    # Not built anew from the item: the jar may have changed since it was sent.
+                    Resumed(prepared.native(), []),
                     course_of(exchange),
                     seconds,
                     monotonic() - exchange.begun_at,

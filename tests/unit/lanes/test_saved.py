@@ -47,6 +47,30 @@ async def test_a_redirect_and_an_error_are_the_clients(server: LoopbackServer, t
     assert sorted(request.path for request in server.requests) == ["/a", "/b", "/c"]
 
 
+@pytest.mark.parametrize("status", [302, 404])
+async def test_what_the_client_continues_shows_the_request_that_was_sent(
+    server: LoopbackServer, tmp_path: Path, status: int
+):
+    """Without a cookie that came into the jar while it was in flight, as httpx shows it."""
+    cookies: list[httpx.Cookies] = []
+
+    def answer(_: object) -> Reply:
+        cookies[0].set("late", "1")
+        return Reply(status, headers={"location": "/b"})
+
+    server.on("/a", answer)
+    async with httpx.AsyncClient() as client:
+        cookies[:] = [client.cookies]
+        expected = (await client.get(server.url("/a"))).request.headers.get("cookie")
+    async with Fetcher() as fetcher:
+        cookies[:] = [fetcher.client.cookies]
+        result = await fetcher.fetch(Request(server.url("/a"), to=tmp_path / "a"))
+
+    first = [*result.response.history, result.response][0].request
+    assert first.headers.get("cookie") is expected is None
+    assert server.requests[1].headers.get("cookie") is None
+
+
 async def test_the_response_is_that_of_any_request(server: LoopbackServer, tmp_path: Path):
     """With the headers that were sent, and without content."""
     server.on("/x", Reply(body=b"body", headers={"x-a": "b", "set-cookie": "k=v"}))
