@@ -18,7 +18,7 @@ import attrs
 import httpx
 
 from asyncbatch._values._redaction import redacted_url, shown
-from asyncbatch._values._urls import text_of
+from asyncbatch._values._urls import is_possible_host, text_of
 
 ProxyTypes: TypeAlias = str | httpx.URL | httpx.Proxy
 
@@ -147,6 +147,8 @@ def _checked(
     port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
     if not host:
         raise _wrong(str(url), "there is no host")
+    if not is_possible_host(host):
+        raise _wrong(str(url), "there can be no such host")
     if not 0 < port < 65536:
         raise _wrong(str(url), "ports are 1 to 65535")
     if credentials is not None:

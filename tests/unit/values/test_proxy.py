@@ -31,6 +31,7 @@ READ: dict[str, tuple[Any, Proxy]] = {
         httpx.Proxy("http://p.test", auth=("a", "b"), headers={"X-A": "b"}),
         Proxy("http", "p.test", 80, (b"a", b"b"), ((b"X-A", b"b"),)),
     ),
+    "a dot at the end": ("http://p_1.test.", Proxy("http", "p_1.test.", 80)),
     "blanks around it": (" http://p.test \n", Proxy("http", "p.test", 80)),
 }
 
@@ -80,6 +81,23 @@ def test_what_is_none_is_told_with_the_cure(given: str) -> None:
 
     assert "s3cr3t" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("character", ["%00", *' <>"\\^|{}`[]%\x01\x1f\x7f'])
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h"])
+def test_a_host_that_cannot_exist_is_told_with_the_cure(scheme: str, character: str) -> None:
+    """The URLs of httpx accept most of these characters, percent-encoded or not."""
+    with pytest.raises(ValueError, match=r"proxy must be a URL such as .*://.*x.*y:1'") as caught:
+        proxy_of(f"{scheme}://me:s3cr3t@x{character}y:1")
+
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", [".", "a..b", "a" * 64, "a." * 127 + "aa"])
+def test_a_host_with_impossible_labels_is_told(host: str) -> None:
+    """Some resolvers raise errors that are no `OSError` for one."""
+    with pytest.raises(ValueError, match="there can be no such host"):
+        proxy_of(httpx.Proxy(f"http://{host}:1"))
 
 
 def test_credentials_that_no_encoding_has_are_told() -> None:
