@@ -23,7 +23,7 @@ from asyncbatch._sync._fetcher import (
     fetch_many_with,
     fetcher_maker,
 )
-from asyncbatch._sync._portal import Portal, is_loop_running, loop_options
+from asyncbatch._sync._portal import Portal, is_loop_running, run_loop
 from asyncbatch._sync._signals import handlers_here, interrupting
 from asyncbatch._values._request import UNSET
 
@@ -95,7 +95,6 @@ def _run_here(
     batch_timeout: float | None,
     journal: JournalTypes | None,
 ) -> Results:
-    options = loop_options()
     handlers = handlers_here()
     raised: list[BaseException] = []
 
@@ -108,7 +107,7 @@ def _run_here(
         return None
 
     try:
-        results = anyio.run(run, backend_options=options)
+        results = run_loop(run)
     except KeyboardInterrupt as interrupt:
         # Its context is the cancellation that ended the loop, which does not concern the caller.
         interrupt.__suppress_context__ = True

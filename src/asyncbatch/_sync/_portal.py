@@ -49,6 +49,17 @@ def _has_uvloop() -> bool:
     return sys.platform != "win32" and importlib.util.find_spec("uvloop") is not None
 
 
+def run_loop(function: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    """Run a coroutine function in an event loop of its own, in this thread, where none runs."""
+    context = copy_context()
+    # A child that was forked in a task has the variable of its parent, which names a library. anyio
+    # asks it first, and would find a loop that does not run here.
+    sniffio: Any = sys.modules.get("sniffio")
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, None)
+    return context.run(functools.partial(anyio.run, function, backend_options=loop_options()))
+
+
 def is_loop_running() -> bool:
     """Whether an event loop of any library is running in this thread."""
     # anyio looks for a current task, which a plain callback of a loop lacks. asyncio is asked only
@@ -311,7 +322,7 @@ class Portal(Generic[T]):
 
     def _run(self) -> None:
         try:
-            anyio.run(self._serve, backend_options=loop_options())
+            run_loop(self._serve)
         except BaseException as error:
             # After the start, the calls have this error, or a consequence of it, already.
             self._started.leave_error(error)

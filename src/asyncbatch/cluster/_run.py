@@ -37,7 +37,7 @@ from asyncbatch import (
 from asyncbatch._journal._identity import is_with_key
 from asyncbatch._journal._policy import may_be_repeated
 from asyncbatch._results._limits import Limits
-from asyncbatch._sync._portal import loop_options
+from asyncbatch._sync._portal import run_loop
 from asyncbatch._values._request import Unset
 from asyncbatch._values._retry_policy import RetryPolicy
 
@@ -114,7 +114,7 @@ def run_shard(task: ShardTask) -> ShardReport:
             is_done=path.exists,
         )
         attempt = _ShardTry(task, layout, lease, journal, kind)
-        anyio.run(attempt.run, backend_options=loop_options())
+        run_loop(attempt.run)
     except Exception as error:
         if path.exists():  # another worker was faster
             return read_report(path)

@@ -169,6 +169,19 @@ def test_a_fork_leaves_the_connections_to_the_parent(tls: bool) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_child_that_was_forked_in_a_task_fetches(loopback: LoopbackServer, backend: str) -> None:
+    """The loop of its parent does not run there, whatever the variable of sniffio says."""
+    process = start("forked_in_task.py", backend, loopback.url(), warnings="ignore")
+
+    assert finish(process)[0].splitlines() == [
+        "child, alone: True",
+        "child, with a fetcher: True",
+        "child exited with 3",
+    ]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_forked_child_may_exit_as_it_likes(loopback: LoopbackServer, host: str) -> None:
     """With threads of libuv's in the parent, which uvloop starts to look names up, it would die."""

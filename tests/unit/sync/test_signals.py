@@ -14,7 +14,6 @@ import pytest
 
 import asyncbatch
 from asyncbatch import SyncFetcher
-from asyncbatch._sync import _fetch_many as _sync
 from asyncbatch._sync._signals import handlers_here
 from asyncbatch.testing import LoopbackServer, Reply
 
@@ -31,7 +30,7 @@ def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     if importlib.util.find_spec(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
     options = {"use_uvloop": request.param == "uvloop"}
-    monkeypatch.setattr(_sync, "loop_options", lambda: options)
+    monkeypatch.setattr("asyncbatch._sync._portal.loop_options", lambda: options)
 
 
 @pytest.fixture
