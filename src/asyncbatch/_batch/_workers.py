@@ -274,11 +274,14 @@ class Workers:
             self.wake_dispatcher()
 
     def file_ended(self, file: PendingMember) -> None:
-        """Remove a file whose request has its result, and wake the dispatcher if it has work."""
+        """Remove a file whose request has its result, and wake who has work to do then."""
         if self.pending_files.remove(file) or not self.ledger.unfinished:
             self.wake_dispatcher()
         else:
             self.call_dispatcher()
+        if self._is_fed:
+            # The file has counted as in flight, which keeps the feeder from reading further.
+            self.reader.notify()
 
     @property
     def may_find_job(self) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import anyio
 import pytest
 
 from asyncbatch import FailureKind, Fetcher, Folder, Retry
+from asyncbatch._api import _setup
 from asyncbatch._batch import _workers
 from asyncbatch._batch._pending_file import PendingFile
 from asyncbatch._batch._workers import PendingFiles, Workers
@@ -255,6 +257,37 @@ async def test_files_of_a_batch_whose_time_is_over_are_given_up(
     assert names_in(folder) == set()
     assert statistics.in_flight == 0
     assert not any(host.in_flight for host in statistics.by_host.values())
+
+
+async def test_an_async_input_is_read_on_when_a_file_is_on_the_disk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paused hosts fill the window meanwhile, and block no other."""
+    monkeypatch.setattr(_setup, "window_of", lambda options: 2)
+    write = UnnamedFile.write
+
+    def late(file: UnnamedFile, content: bytes) -> None:
+        time.sleep(0.02)  # until the feeder has looked for room, and found none
+        write(file, content)
+
+    monkeypatch.setattr(UnnamedFile, "write", late)
+    async with LoopbackServer(hosts=3) as server:
+        server.on("/busy/*", Reply(status=429).retry_after(30))
+        server.on("/many/*", echo)
+
+        async def items() -> AsyncIterator[str]:
+            for number in range(3):
+                yield server.url(f"/busy/{number}", host=1 + number % 2)
+            for number in range(MANY):
+                yield server.url(f"/many/many{number}", host=3)
+
+        async with (
+            Fetcher(concurrency=1) as fetcher,
+            fetcher.stream(items(), to=Folder(folder), backlog=MANY) as results,
+        ):
+            with anyio.fail_after(20):
+                for _ in range(MANY):
+                    assert (await anext(results)).ok
 
 
 async def test_an_error_of_the_input_ends_a_batch_whose_files_are_pending(
