@@ -21,6 +21,7 @@ class Ray:
 
     def remote(self, *functions: Callable[..., Any], **options: Any) -> Any:
         self.asked.append(options)
+        assert functions or options
         return self._remote(*functions) if functions else self._remote
 
     def _remote(self, function: Callable[..., Any]) -> Any:

@@ -308,11 +308,18 @@ def test_an_exit_that_the_iterable_asks_for_ends_the_loop() -> None:
         yield b"ab"
         raise SystemExit(3)
 
+    told: list[type[BaseException]] = []
+
     async def main() -> None:
         async with serve(answer_all) as server, engine_for() as engine:
-            await send(engine, server, Upload(pieces(), 4))
+            try:
+                await send(engine, server, Upload(pieces(), 4))
+            except BaseException as error:
+                told.append(type(error))
+                raise
 
     with pytest.raises(SystemExit) as caught:
         asyncio.run(main())
 
     assert caught.value.code == 3
+    assert told == [asyncio.CancelledError]
