@@ -13,9 +13,7 @@ from functools import partial
 from asyncbatch._batch._make_result import saved_of
 from asyncbatch._batch._workers import Workers, take_out_of
 from asyncbatch._lanes import FileRelay, Received
-from asyncbatch._schedule import Job, JobState
-
-_START = JobState.START
+from asyncbatch._schedule import Job
 
 
 class PendingFile:
@@ -125,10 +123,5 @@ class PendingFile:
 
     def _interrupt(self) -> None:
         job, self._job = self._job, None
-        ledger, clock = self._workers.ledger, self._workers.clock
-        if job is None:
-            return
-        if job.state is _START:
-            ledger.interrupt(job, clock())
-        else:
-            ledger.interrupt_file(job, clock())
+        if job is not None:
+            self._workers.ledger.interrupt_file(job, self._workers.clock())
