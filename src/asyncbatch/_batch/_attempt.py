@@ -181,7 +181,7 @@ class Attempter:
         started_at = clock()
         request = download.request
         try:
-            found = await download.begin()
+            found = await download.begin_try()
             if found is not None:
                 return Outcome(saved=found, started_at=started_at)
             headers = download.headers()
@@ -206,7 +206,7 @@ class Attempter:
             outcome = sink_outcome(failure, None, self.lane.binding)
             outcome.started_at = started_at
         finally:
-            await download.end()
+            await download.end_try()
         return outcome
 
     async def _examine(self, item: object, download: Download, outcome: Outcome) -> Outcome:
@@ -287,7 +287,7 @@ class Attempter:
             tried = with_headers(download.request, IDENTITY)
             outcome = await conclude(tried, seconds, download)
         finally:
-            await download.end()
+            await download.end_try()
         if left is not None and seconds != total:
             self._blame_deadline(outcome, left, allowed)
         return _judged(outcome, started_at, self.lane.binding)

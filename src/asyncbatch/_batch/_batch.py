@@ -193,7 +193,7 @@ class Batch:
             try:
                 await self._source.aclose()
             finally:
-                self._end()
+                self._mark_ended()
         self._check_whole()
 
     async def run_and_deliver(self, output: Delivered) -> None:
@@ -238,7 +238,7 @@ class Batch:
             if not is_left_clean:
                 self._schedule.close(self.clock())
             self._shared.stalls.leave(self._workers.take_out)
-            self._end()
+            self._mark_ended()
         if not is_left_clean:
             self._check_whole()
         return is_left_clean
@@ -257,7 +257,7 @@ class Batch:
             if limit.has_passed:
                 await self._end_unfinished()
 
-    def _end(self) -> None:
+    def _mark_ended(self) -> None:
         self._is_running = False
         if self._ended is not None:
             self._ended.set()

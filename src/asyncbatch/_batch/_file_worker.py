@@ -83,7 +83,7 @@ class FileWorker:
             return None
         if encoded is UNSET:
             encoded = workers.encode_for_file(url)
-        if not isinstance(encoded, tuple) or not download.begin_nowait():
+        if not isinstance(encoded, tuple) or not download.begin_try_nowait():
             return None
         relay.deadline_at = _NEVER if job.deadline is None else job.deadline
         workers.last_at_work = job
@@ -94,7 +94,7 @@ class FileWorker:
         assert self._relay is not None
         self._relay.abandon()
         self._interrupt()
-        self._end()
+        self._end_work()
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take the time of a blocked loop out of the request that is being tried."""
@@ -130,7 +130,7 @@ class FileWorker:
         finally:
             self._error = None
             if self.has_task:
-                self._end(held=held)
+                self._end_work(held=held)
 
     async def _try(self, job: Job) -> None:
         """Try a request once, or conclude the try that the relay has begun."""
@@ -171,7 +171,7 @@ class FileWorker:
         relay, pending_files = self._relay, workers.pending_files
         assert relay is not None
         try:
-            PendingFile(workers, job, received, relay).begin()
+            PendingFile(workers, job, received, relay).begin_writing()
             if workers.permits.waiting and workers.batch_permits.must_give_way():
                 workers.tell_feeder()
             elif pending_files.has_room:
@@ -182,7 +182,7 @@ class FileWorker:
             self._error = error
             self.relay_left()
             return None
-        self._end()
+        self._end_work()
         return None
 
     def _next(self) -> Plain | None:
@@ -192,7 +192,7 @@ class FileWorker:
         self._job, self._encoded = workers.next_for_relay(workers.clock())
         workers.call_dispatcher()
         if self._job is None:
-            self._end()
+            self._end_work()
             return None
         encoded = self._prepared()
         if encoded is not None and relay.may_follow(encoded):
@@ -213,7 +213,7 @@ class FileWorker:
         if job is not None and job.state is _START:
             self._workers.ledger.interrupt(job, self._workers.clock())
 
-    def _end(self, *, held: bool = True) -> None:
+    def _end_work(self, *, held: bool = True) -> None:
         workers = self._workers
         if held:
             workers.permits.release()

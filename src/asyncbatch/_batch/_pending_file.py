@@ -47,7 +47,7 @@ class PendingFile:
         """The bytes of the body."""
         return len(self._received.content)
 
-    def begin(self) -> None:
+    def begin_writing(self) -> None:
         """Release the slot at the host, and hand the body to the threads of the disk."""
         workers, received = self._workers, self._received
         job = self._job

@@ -103,4 +103,4 @@ def begin_whole(
     on_end: Callable[[], None] | None = None,
 ) -> StepCall:
     """Have a thread write a file of `size` bytes together with others; see `Groups.begin`."""
-    return _groups.begin(steps, size, on_end)
+    return _groups.begin_call(steps, size, on_end)

@@ -196,12 +196,12 @@ class Download:
                     self._absent_until = monotonic() + FRESH
                 return None
         except OSError:
-            return None  # `begin` finds it too, and reports it
+            return None  # `begin_try` finds it too, and reports it
         if found.st_nlink > 1:
-            return None  # `begin` looks closer
+            return None  # `begin_try` looks closer
         return Saved(text, found.st_size)
 
-    async def begin(self) -> Saved | None:
+    async def begin_try(self) -> Saved | None:
         """
         Prepare for a try; return the file if it exists and nothing must be sent.
 
@@ -226,12 +226,12 @@ class Download:
             self._part = None
         return found
 
-    def begin_nowait(self) -> bool:
+    def begin_try_nowait(self) -> bool:
         """
         Prepare for a try whose body may be handed over as a whole, if that needs no waiting.
 
         Returns:
-            `False` if `begin` must be called instead.
+            `False` if `begin_try` must be called instead.
         """
         if (
             self._endings
@@ -247,7 +247,7 @@ class Download:
 
     def write_whole(self, content: bytes, on_end: Callable[[], None]) -> None:
         """
-        Write a file after `begin_nowait`, with the body of a plain 200, without waiting for it.
+        Write a file after `begin_try_nowait`, with the body of a plain 200, without waiting for it.
 
         Args:
             content: All of the body.
@@ -266,7 +266,7 @@ class Download:
 
     def forget_whole(self) -> None:
         """
-        Go on with a try after `begin_nowait` as after `begin`.
+        Go on with a try after `begin_try_nowait` as after `begin_try`.
 
         Raises:
             BaseException: Why `write_whole` has failed, if it was not for the disk.
@@ -279,7 +279,7 @@ class Download:
 
     def abandon(self) -> Callable[[], Awaitable[None]] | None:
         """
-        Give a try up after `begin_nowait`.
+        Give a try up after `begin_try_nowait`.
 
         Returns:
             Waits for the thread that may be giving the file its name, if there is one.
@@ -287,7 +287,7 @@ class Download:
         call, self._whole = self._whole, None
         if call is None:
             return None
-        call.give_up()
+        call.give_up_steps()
         return call.wait
 
     def _is_nothing_there(self) -> bool:
@@ -418,7 +418,7 @@ class Download:
         try:
             await call.wait()
         finally:
-            call.give_up()
+            call.give_up_steps()
         self._endings.pop()
         try:
             saved: Saved | None = call.unwrap()
@@ -443,7 +443,7 @@ class Download:
         assert self._part is not None
         await _disk.call(partial(self._writer.refuse, self._part))
 
-    async def end(self) -> None:
+    async def end_try(self) -> None:
         """
         End a try: keep what has arrived, and unlock the part.
 

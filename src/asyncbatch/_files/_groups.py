@@ -64,7 +64,7 @@ class Groups:
         # The loop that runs in a thread, if it has calls of which no thread was told.
         self._local = threading.local()
 
-    def begin(
+    def begin_call(
         self,
         steps: Callable[[OpenFolders], Steps[Any]],
         weight: int,
@@ -116,7 +116,7 @@ class Groups:
         _tell(group)
 
     def _make_steps(self, group: list[StepCall], folders: OpenFolders) -> None:
-        begun = [call for call in group if call.begin(folders)]
+        begun = [call for call in group if call.make_first_step(folders)]
         errors: Sequence[BaseException | None]
         try:
             errors = self._syncer.sync([call.file for call in begun])
@@ -127,16 +127,16 @@ class Groups:
 
     def _taken(self) -> list[StepCall]:
         """Return the next group; an empty one if the thread is to end."""
-        group = list(self._take())
+        group = list(self._next_calls())
         if not group:
             # What is handed over from now on sees that this thread has ended.
             with self._lock:
-                group = list(self._take())
+                group = list(self._next_calls())
                 if not group:
                     self._working -= 1
         return group
 
-    def _take(self) -> Iterator[StepCall]:
+    def _next_calls(self) -> Iterator[StepCall]:
         weight = 0
         with contextlib.suppress(IndexError):
             for _ in range(self._size):
@@ -178,7 +178,7 @@ class StepCall(CallOutcome):
         self.weight = weight
         self.loop = loop
         self.file: Any = None
-        """The file to sync to the disk, after `begin`."""
+        """The file to sync to the disk, after `make_first_step`."""
         self._function = steps
         self._steps: Steps[Any] | None = None
         self._is_given_up = False
@@ -193,7 +193,7 @@ class StepCall(CallOutcome):
             self._waiter = self.loop.create_future()
             await self._waiter
 
-    def begin(self, folders: OpenFolders) -> bool:
+    def make_first_step(self, folders: OpenFolders) -> bool:
         """Make the first step, in a thread; return whether it has written a file."""
         if self._is_given_up:
             return False
@@ -229,7 +229,7 @@ class StepCall(CallOutcome):
         if self.value is None and self.error is None:
             self.error = error
 
-    def end(self) -> None:
+    def tell_ended(self) -> None:
         """In the loop: wake the task that waits for the call, or call `on_end`."""
         self._is_ended = True
         if self._waiter is not None and not self._waiter.done():
@@ -238,7 +238,7 @@ class StepCall(CallOutcome):
         if on_end is not None:
             on_end()
 
-    def give_up(self) -> None:
+    def give_up_steps(self) -> None:
         """Make no further step; one that has begun ends, and `on_end` is not called."""
         self._is_given_up = True
         self._on_end = None
@@ -256,7 +256,7 @@ def _tell(group: list[StepCall]) -> None:
 
 def _end(calls: list[StepCall]) -> None:
     for call in calls[:AT_ONCE]:
-        call.end()
+        call.tell_ended()
     rest = calls[AT_ONCE:]
     if rest:
         rest[0].loop.call_soon(_end, rest)

@@ -56,7 +56,7 @@ class Pauses:
             # There was an answer between the last two pauses, which came late.
             self._row = min(self._row, 1)
 
-    def end(self, now: float) -> None:
+    def end_pause(self, now: float) -> None:
         """End the last pause."""
         self.until = min(self.until, now)
 

@@ -70,7 +70,7 @@ class TableFile(ABC):
         self._is_moved = self._path.is_file() or not self._path.exists()
         self._file = self._open_part() if self._is_moved else self._path.open("wb")
         try:
-            self._begin(self._file)
+            self._write_start(self._file)
         except BaseException:
             self.discard()
             raise
@@ -111,7 +111,7 @@ class TableFile(ABC):
         assert file is not None
         try:
             self.write()
-            self._end()
+            self._write_end()
             file.flush()
             if self._is_moved:
                 os.fsync(file.fileno())
@@ -133,7 +133,7 @@ class TableFile(ABC):
         assert self._file is not None
         self._held = []
         with contextlib.suppress(Exception):
-            self._end()
+            self._write_end()
         with contextlib.suppress(OSError):
             self._file.close()
         if self._is_moved:
@@ -174,7 +174,7 @@ class TableFile(ABC):
             raise
 
     @abstractmethod
-    def _begin(self, file: BinaryIO) -> None:
+    def _write_start(self, file: BinaryIO) -> None:
         """Write what comes before the results, and keep `file`."""
 
     @abstractmethod
@@ -182,7 +182,7 @@ class TableFile(ABC):
         """Write some results."""
 
     @abstractmethod
-    def _end(self) -> None:
+    def _write_end(self) -> None:
         """Write what comes after the results; called twice after an error."""
 
 
@@ -201,13 +201,13 @@ class JsonLinesFile(TableFile):
         super().__init__(path)
         self._tag_types = tag_types
 
-    def _begin(self, file: BinaryIO) -> None:
+    def _write_start(self, file: BinaryIO) -> None:
         self._lines = file
 
     def _write(self, results: list[Result]) -> None:
         self._lines.write(json_lines(results, self._tag_types))
 
-    def _end(self) -> None:
+    def _write_end(self) -> None:
         self._lines.flush()
 
 
@@ -227,14 +227,14 @@ class ParquetFile(TableFile):
         # None before the beginning and after the end.
         self._writer: Any = None
 
-    def _begin(self, file: BinaryIO) -> None:
+    def _write_start(self, file: BinaryIO) -> None:
         parquet = library("pyarrow.parquet", "arrow")
         self._writer = parquet.ParquetWriter(file, schema(self._tag_types), compression="zstd")
 
     def _write(self, results: list[Result]) -> None:
         self._writer.write_batch(record_batch(results, self._tag_types))
 
-    def _end(self) -> None:
+    def _write_end(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()

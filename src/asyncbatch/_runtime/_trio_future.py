@@ -88,19 +88,19 @@ class TrioFuture(Generic[T]):
     def set_result(self, result: T) -> None:
         """Set the result."""
         self._result = result
-        self._end()
+        self._mark_done()
 
     def set_exception(self, error: BaseException) -> None:
         """Set the error."""
         self._error = error
-        self._end()
+        self._mark_done()
 
     def cancel(self) -> bool:
         """Cancel it, if it is not done; return whether it was cancelled."""
         if self._is_done:
             return False
         self._is_cancelled = True
-        self._end()
+        self._mark_done()
         return True
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
@@ -117,7 +117,7 @@ class TrioFuture(Generic[T]):
         self._callbacks = left
         return removed
 
-    def _end(self) -> None:
+    def _mark_done(self) -> None:
         self._is_done = True
         if not self._callbacks:
             self._wake()

@@ -155,7 +155,7 @@ class Host:
         """
         Pass a slot of this host, which is steady, from a request that has succeeded to the next.
 
-        It does the same as `end`, `recover` and `book`, if no request waits.
+        It does the same as `end_attempt`, `recover` and `book`, if no request waits.
 
         Returns:
             Whether it could. If not, nothing has changed.
@@ -238,7 +238,7 @@ class Host:
             self.width = math.inf
             self.steady = True
 
-    def end(
+    def end_attempt(
         self, request: object, outcome: Outcome, now: float, retry: RetryPolicy | None
     ) -> float | None:
         """
@@ -259,7 +259,7 @@ class Host:
         return self._learn(outcome, now, retry, was_probe=was_probe)
 
     def end_well(self, request: object, started_at: float, now: float) -> None:
-        """Do what `end` does with the outcome of a success that was begun at `started_at`."""
+        """Do what `end_attempt` does with a success that was begun at `started_at`."""
         self.release(now, request)
         self._hear()
         self._widen(started_at, now)
@@ -389,7 +389,7 @@ class Host:
         if self._health is not None:
             self._recuperate(self._health)
         if self._pauses is not None:
-            self._pauses.end(now)
+            self._pauses.end_pause(now)
         for queue in self.joined:
             queue.forget_pause()
         # These may move back, since the clock of blocked time is settled at `now`.

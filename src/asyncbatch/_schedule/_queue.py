@@ -110,7 +110,7 @@ class JobQueue:
         During slow start after a pause, it goes after them: otherwise the same job would be the
         first after each pause, and use up its tries.
         """
-        self._resting.end(job, when)
+        self._resting.end_rest(job, when)
         job.clock = self.host.settle(when)
         self.host.watch(when)
         if self.dismisses(job, when):

@@ -28,7 +28,7 @@ class Resting:
         self._held_back = held_back
         # When the batch ends; written by the schedule.
         self.ends_at = math.inf
-        # Jobs that wait for their next try, from `put_off` to `end`.
+        # Jobs that wait for their next try, from `put_off` to `end_rest`.
         self._resting: set[Job] = set()
         # Jobs that must not be started any more (`expire`, `dismiss`); the schedule hands them out.
         self.expired: deque[Job] = deque()
@@ -40,7 +40,7 @@ class Resting:
         self._resting.add(job)
         self._timers.set(job, now + delay)
 
-    def end(self, job: Job, when: float) -> None:
+    def end_rest(self, job: Job, when: float) -> None:
         """End the rest of a job, which then waits for its start, until its deadline at most."""
         self._resting.discard(job)
         job.throttled += when - job.since

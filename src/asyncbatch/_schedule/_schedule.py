@@ -434,7 +434,7 @@ class Schedule:
         host = job.host
         self._run_timers(now)
         self.in_flight -= 1
-        pause = host.end(job, outcome, now, self._retry_decider.policy_for(job))
+        pause = host.end_attempt(job, outcome, now, self._retry_decider.policy_for(job))
         decision = self._decide(job, outcome, pause, now)
         host.recover(now)
         return decision

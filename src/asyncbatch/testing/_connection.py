@@ -94,7 +94,7 @@ class ServerConnection:
                 if isinstance(step, bytes):
                     await self._stream.send(step)
                 elif isinstance(step, End):
-                    return await self._end(step)
+                    return await self._end_as(step)
                 elif not await self._wait(step):
                     return False
         finally:
@@ -112,7 +112,7 @@ class ServerConnection:
         while await self._receive():
             pass
 
-    async def _end(self, end: End) -> bool:
+    async def _end_as(self, end: End) -> bool:
         if end is End.HANG:
             await self._wait_closed()
         else:

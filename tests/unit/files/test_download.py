@@ -45,12 +45,12 @@ def names(folder: Path) -> list[str]:
 async def test_a_body_is_written_and_named(tmp_path: Path):
     """In one try."""
     file = download(tmp_path)
-    begun = await file.begin()
+    begun = await file.begin_try()
     taking = await file.accept(head(content_length=6))
     await file.write(b"abc")
     await file.write(b"def")
     saved = await file.finish()
-    await file.end()
+    await file.end_try()
 
     assert begun is None
     assert taking is Taking.BODY
@@ -62,16 +62,16 @@ async def test_a_body_is_written_and_named(tmp_path: Path):
 async def test_what_has_arrived_is_kept_for_the_next_try(tmp_path: Path):
     """Also what was not yet given to a thread."""
     file = download(tmp_path)
-    await file.begin()
+    await file.begin_try()
     await file.accept(head(content_length=6, etag=ETAG))
     await file.write(b"abc")
-    await file.end()
-    await file.begin()
+    await file.end_try()
+    await file.begin_try()
     headers = file.headers()
     await file.accept(head(206, content_length=3, etag=ETAG, content_range="bytes 3-5/6"))
     await file.write(b"def")
     saved = await file.finish()
-    await file.end()
+    await file.end_try()
 
     assert headers["range"] == "bytes=3-"
     assert saved.plain() == (tmp_path / "x", 6, 3)
@@ -92,7 +92,7 @@ async def test_who_hands_over_much_waits_until_it_is_written(
     monkeypatch.setattr(Part, "write", slow)
     piece = os.urandom(200 * 1024)
     file = download(tmp_path)
-    await file.begin()
+    await file.begin_try()
     await file.accept(head())
     go_on.set()
     await file.write(b"begun")
@@ -110,7 +110,7 @@ async def test_who_hands_over_much_waits_until_it_is_written(
         before = list(written)
         go_on.set()
     saved = await file.finish()
-    await file.end()
+    await file.end_try()
 
     assert before == []
     assert saved.size == 5 + 2 * len(piece)
@@ -133,12 +133,12 @@ async def test_a_piece_that_could_not_be_written_leaves_no_gap(
     monkeypatch.setattr(Part, "write", failing)
     first, second = (bytes([at]) * 256 * 1024 for at in (1, 2))
     file = download(tmp_path)
-    await file.begin()
+    await file.begin_try()
     await file.accept(head(etag=ETAG, content_length=10**6))
     await file.write(first)
     with pytest.raises(SinkFailure) as caught:
         await file.write(second)
-    await file.end()
+    await file.end_try()
 
     assert caught.value.kind is FailureKind.disk
     assert isinstance(caught.value.error, OSError)
@@ -150,7 +150,7 @@ async def test_a_lent_piece_is_copied_unless_it_is_written_at_once(tmp_path: Pat
     memory = bytearray(300_000)
     content = b""
     file = download(tmp_path)
-    await file.begin()
+    await file.begin_try()
     await file.accept(head())
     for letter, size in [(b"a", 10), (b"b", 10), (b"c", 300_000), (b"d", 10)]:
         memory[:size] = letter * size
@@ -158,7 +158,7 @@ async def test_a_lent_piece_is_copied_unless_it_is_written_at_once(tmp_path: Pat
         assert await file.write(memoryview(memory)[:size]) == size
         memory[:] = bytes(len(memory))
     await file.finish()
-    await file.end()
+    await file.end_try()
 
     assert (tmp_path / "x").read_bytes() == content
 
@@ -180,7 +180,7 @@ async def test_what_follows_a_piece_is_received_in_its_thread(
         raise RuntimeError("can't start new thread")
 
     file = download(tmp_path)
-    await file.begin()
+    await file.begin_try()
     await file.accept(head())
     await file.write(b"a")
     with monkeypatch.context() as patch:
@@ -189,7 +189,7 @@ async def test_what_follows_a_piece_is_received_in_its_thread(
         count = await file.write(memoryview(bytearray(b"a" * 300_000)), refill)
     received = file.received
     await file.finish()
-    await file.end()
+    await file.end_try()
 
     assert count == (600_010 if has_threads else 300_000)
     assert received == 1 + count
@@ -223,12 +223,12 @@ async def test_writes_that_hang_hold_up_no_other_long_body(
 
     async def fetch(folder: Path) -> int:
         file = download(folder)
-        await file.begin()
+        await file.begin_try()
         await file.accept(head())
         await file.write(memoryview(bytearray(b"a" * 300_000)), refill)
         await file.write(memoryview(bytearray(b"c" * 300_000)), refill)
         saved = await file.finish()
-        await file.end()
+        await file.end_try()
         return saved.size
 
     async with anyio.create_task_group() as tasks:
@@ -266,23 +266,23 @@ async def test_a_cancelled_try_leaves_nothing_locked(
 
         async def attempt() -> None:
             try:
-                await file.begin()
+                await file.begin_try()
                 await file.accept(head())
                 await file.write(b"a" * 300_000)
                 await file.finish()
             finally:
-                await file.end()
+                await file.end_try()
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(attempt)
             await until(entered)
             tasks.cancel_scope.cancel()
             go_on.set()
-    await file.begin()
+    await file.begin_try()
     await file.accept(head())
     await file.write(b"b")
     saved = await file.finish()
-    await file.end()
+    await file.end_try()
 
     assert saved.size == 1
     assert (tmp_path / "x").read_bytes() == b"b"
@@ -293,15 +293,15 @@ async def test_a_body_longer_than_its_limit_is_dropped(tmp_path: Path):
     """By its head, or when it is longer than that."""
     file = download(tmp_path)
     file.max_body = 5
-    await file.begin()
+    await file.begin_try()
     with pytest.raises(TooLarge):
         await file.accept(head(content_length=6))
-    await file.end()
-    await file.begin()
+    await file.end_try()
+    await file.begin_try()
     await file.accept(head())
     with pytest.raises(TooLarge):
         await file.write(b"abcdef")
-    await file.end()
+    await file.end_try()
 
     assert names(tmp_path) == []
 
@@ -312,16 +312,16 @@ async def test_a_checksum_that_differs_is_tried_once_more(tmp_path: Path):
     file = download(tmp_path, f"sha256:{digest}")
     again: list[bool] = []
     for _ in range(2):
-        await file.begin()
+        await file.begin_try()
         await file.accept(head(etag=ETAG, content_length=5))
         await file.write(b"wrong")
         assert file.length == 5
         with pytest.raises(Mismatch) as caught:
             await file.finish()
         again.append(caught.value.again)
-        await file.end()
+        await file.end_try()
 
-    assert file.begin_nowait()
+    assert file.begin_try_nowait()
     assert file.length is None
     assert again == [True, False]
     assert caught.value.expected == f"sha256:{digest}"
@@ -331,13 +331,13 @@ async def test_a_checksum_that_differs_is_tried_once_more(tmp_path: Path):
 async def test_a_locked_part_is_a_failure_of_the_disk(tmp_path: Path):
     """Of the second of two that write one file."""
     first, second = download(tmp_path), download(tmp_path)
-    await first.begin()
+    await first.begin_try()
     await first.accept(head())
     await first.write(b"a" * 300_000)
     with pytest.raises(SinkFailure) as caught:
-        await second.begin()
-    await second.end()
-    await first.end()
+        await second.begin_try()
+    await second.end_try()
+    await first.end_try()
 
     assert caught.value.kind is FailureKind.disk
     assert isinstance(caught.value.error, BlockingIOError)
@@ -347,7 +347,7 @@ async def test_the_second_name_of_a_complete_file_is_removed(tmp_path: Path):
     """A program may end between the two steps in which a file gets its name."""
     (tmp_path / "x").write_bytes(b"whole")
     os.link(tmp_path / "x", tmp_path / "x.part")
-    found = await download(tmp_path).begin()
+    found = await download(tmp_path).begin_try()
 
     assert found is not None
     assert names(tmp_path) == ["x"]
@@ -362,15 +362,15 @@ async def test_a_fresh_look_is_not_repeated(
     file = download(tmp_path)
     before = file.found_nowait()
     (tmp_path / "x").write_bytes(b"old")
-    first = await file.begin()
+    first = await file.begin_try()
     if first is None:
         await file.accept(head(content_length=4))
         await file.write(b"mine")
         saved = await file.finish()
         assert saved.size == 3
-    await file.end()
-    second = await file.begin()
-    await file.end()
+    await file.end_try()
+    second = await file.begin_try()
+    await file.end_try()
 
     assert before is None
     assert (first is not None) == is_found
@@ -394,12 +394,12 @@ async def test_a_whole_body_whose_try_was_cancelled_is_out_of_the_way(
 
     async def attempt(body: bytes) -> None:
         try:
-            await file.begin()
+            await file.begin_try()
             await file.accept(head(content_length=len(body)))
             await file.write(body)
             await file.finish()
         finally:
-            await file.end()
+            await file.end_try()
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", slow)
@@ -429,11 +429,11 @@ async def test_a_whole_body_that_needs_a_part_is_written_all_the_same(
 
     monkeypatch.setattr(os, "link", refuse)
     file = download(tmp_path)
-    await file.begin()
+    await file.begin_try()
     await file.accept(head(content_length=3))
     await file.write(b"abc")
     saved = await file.finish()
-    await file.end()
+    await file.end_try()
 
     assert saved == Saved(tmp_path / "x", 3, 0)
     assert (tmp_path / "x").read_bytes() == b"abc"
@@ -450,10 +450,10 @@ async def test_without_threads_what_has_arrived_is_kept_at_once(
         raise NoThreads
 
     file = download(tmp_path)
-    await file.begin()
+    await file.begin_try()
     await file.accept(head(etag=ETAG, content_length=9))
     await file.write(b"abc")
     monkeypatch.setattr(_disk._threads, "submit", refuse)
-    await file.end()
+    await file.end_try()
 
     assert (tmp_path / "x.part").read_bytes() == b"abc"

@@ -85,7 +85,7 @@ async def test_what_begins_in_one_turn_of_the_loop_is_one_group(syncer: NoSyncer
     """All write, then all are synced, then all go on; and no more than a group has."""
     log = list[str]()
     made = groups(size=2)
-    calls = [made.begin(noted(name, log), 1) for name in "abc"]
+    calls = [made.begin_call(noted(name, log), 1) for name in "abc"]
     await waited(*calls)
 
     assert [call.unwrap() for call in calls] == ["a", "b", "c"]
@@ -97,11 +97,11 @@ async def test_what_begins_while_a_group_is_made_is_the_next_one(syncer: NoSynce
     """However many turns of the loop it has begun in."""
     go_on, log = threading.Event(), list[str]()
     made = groups()
-    first = made.begin(noted("a", log, go_on=go_on), 1)
+    first = made.begin_call(noted("a", log, go_on=go_on), 1)
     await until(lambda: log)
     calls = []
     for name in "bcd":
-        calls.append(made.begin(noted(name, log), 1))
+        calls.append(made.begin_call(noted(name, log), 1))
         await anyio.lowlevel.checkpoint()
     go_on.set()
     await waited(first, *calls)
@@ -114,7 +114,8 @@ async def test_a_group_is_full_at_its_weight(syncer: NoSyncer) -> None:
     log = list[str]()
     made = groups(weight=10)
     calls = [
-        made.begin(noted(name, log), weight) for name, weight in (("a", 9), ("b", 50), ("c", 1))
+        made.begin_call(noted(name, log), weight)
+        for name, weight in (("a", 9), ("b", 50), ("c", 1))
     ]
     await waited(*calls)
 
@@ -132,10 +133,10 @@ async def test_an_error_ends_its_own_call_alone(syncer: NoSyncer) -> None:
 
     syncer.errors["b"] = OSError("not on the disk")
     calls = [
-        made.begin(refused, 1),
-        made.begin(noted("a", log, SystemExit()), 1),
-        made.begin(noted("b", log), 1),
-        made.begin(noted("c", log), 1),
+        made.begin_call(refused, 1),
+        made.begin_call(noted("a", log, SystemExit()), 1),
+        made.begin_call(noted("b", log), 1),
+        made.begin_call(noted("c", log), 1),
     ]
     await waited(*calls)
 
@@ -152,10 +153,10 @@ async def test_where_syncing_itself_fails_all_calls_hear_of_it(syncer: NoSyncer)
     log = list[str]()
     made = groups()
     syncer.error = MemoryError()
-    calls = [made.begin(noted(name, log), 1) for name in "ab"]
+    calls = [made.begin_call(noted(name, log), 1) for name in "ab"]
     await waited(*calls)
     syncer.error = None
-    later = made.begin(noted("c", log), 1)
+    later = made.begin_call(noted("c", log), 1)
     await waited(later)
 
     for call in calls:
@@ -172,7 +173,7 @@ async def test_a_call_with_a_value_at_once_needs_no_second_step(syncer: NoSyncer
             return "value"
         yield "never"
 
-    call = groups().begin(steps, 1)
+    call = groups().begin_call(steps, 1)
     await waited(call)
 
     assert call.unwrap() == "value"
@@ -183,12 +184,12 @@ async def test_a_call_that_was_given_up_makes_no_further_step(syncer: NoSyncer) 
     """It ends where it is, and those beside it are made."""
     go_on, log = threading.Event(), list[str]()
     made = groups()
-    begun = made.begin(noted("a", log, go_on=go_on), 1)
-    beside = made.begin(noted("b", log), 1)
+    begun = made.begin_call(noted("a", log, go_on=go_on), 1)
+    beside = made.begin_call(noted("b", log), 1)
     await until(lambda: log)
-    waiting = made.begin(noted("c", log), 1)
-    begun.give_up()
-    waiting.give_up()
+    waiting = made.begin_call(noted("c", log), 1)
+    begun.give_up_steps()
+    waiting.give_up_steps()
     go_on.set()
     await waited(begun, beside, waiting)
 
@@ -199,7 +200,7 @@ async def test_a_call_that_was_given_up_makes_no_further_step(syncer: NoSyncer) 
 async def test_a_wait_that_was_cancelled_can_be_repeated(syncer: NoSyncer) -> None:
     """The call goes on meanwhile."""
     go_on, log = threading.Event(), list[str]()
-    call = groups().begin(noted("a", log, go_on=go_on), 1)
+    call = groups().begin_call(noted("a", log, go_on=go_on), 1)
     await until(lambda: log)
     with anyio.move_on_after(0):
         await call.wait()
@@ -225,12 +226,12 @@ async def test_no_more_groups_are_made_at_a_time_than_the_limit(syncer: NoSyncer
     made = groups(limit=2, size=1)
     calls = []
     for _ in range(6):
-        calls.append(made.begin(one, 1))
+        calls.append(made.begin_call(one, 1))
         await anyio.lowlevel.checkpoint()
     await until(lambda: len(most) >= 2)
     go_on.set()
     await waited(*calls)
-    later = made.begin(one, 1)
+    later = made.begin_call(one, 1)
     await waited(later)
 
     assert max(most) == 2
@@ -248,9 +249,9 @@ async def test_without_threads_calls_are_made_in_the_loop(
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
-        calls = [made.begin(noted(name, log), 1) for name in "ab"]
+        calls = [made.begin_call(noted(name, log), 1) for name in "ab"]
         await waited(*calls)
-    later = made.begin(noted("c", log), 1)
+    later = made.begin_call(noted("c", log), 1)
     await waited(later)
 
     assert [call.unwrap() for call in (*calls, later)] == ["a", "b", "c"]
@@ -266,7 +267,7 @@ async def test_a_folder_is_opened_once_for_a_group(tmp_path: Path) -> None:
         yield
 
     made = groups()
-    calls = [made.begin(steps, 1) for _ in range(2)]
+    calls = [made.begin_call(steps, 1) for _ in range(2)]
     await waited(*calls)
 
     assert folders[0] is folders[1]
@@ -283,7 +284,7 @@ def test_a_loop_that_ends_before_a_thread_was_told_does_not_hold_up_the_next(
     made = groups()
 
     async def begin(name: str) -> StepCall:
-        return made.begin(noted(name, log), 1)
+        return made.begin_call(noted(name, log), 1)
 
     async def begin_and_wait(name: str) -> object:
         call = await begin(name)
@@ -304,7 +305,7 @@ def test_a_child_process_starts_without_calls(syncer: NoSyncer) -> None:
     made._reset()
 
     async def main() -> object:
-        call = made.begin(noted("a", []), 1)
+        call = made.begin_call(noted("a", []), 1)
         await waited(call)
         return call.unwrap()
 
@@ -331,7 +332,7 @@ async def test_files_of_a_group_are_synced_and_named(tmp_path: Path) -> None:
         return made
 
     real = groups(size=64)
-    calls = [real.begin(steps(number), 1) for number in range(5)]
+    calls = [real.begin_call(steps(number), 1) for number in range(5)]
     await waited(*calls)
 
     assert [call.unwrap() for call in calls] == list("01234")
@@ -347,9 +348,9 @@ async def test_no_call_waits_forever_if_its_group_breaks(
     with monkeypatch.context() as patched:
         patched.setattr(syncer, "sync", lambda _: [])  # too few for `zip`
         patched.setattr(OpenFolders, "close", lambda folders: closed.append(folders))
-        broken = made.begin(noted("a", []), 1)
+        broken = made.begin_call(noted("a", []), 1)
         await waited(broken)
-    whole = made.begin(noted("b", []), 1)
+    whole = made.begin_call(noted("b", []), 1)
     await waited(whole)
 
     with pytest.raises(ValueError, match="zip"):
@@ -368,7 +369,7 @@ async def test_what_has_ended_keeps_its_value_if_its_group_breaks(
 
     monkeypatch.setattr(OpenFolders, "close", close)
     made = groups()
-    call = made.begin(noted("a", []), 1)
+    call = made.begin_call(noted("a", []), 1)
     await waited(call)
 
     assert call.unwrap() == "a"

@@ -72,7 +72,7 @@ def test_a_pause_that_was_ended_is_over_at_once() -> None:
     host = pauses()
     host.refused(refused(retry_after=9.0), 0.0, Retry())
 
-    host.end(4.0)
-    host.end(6.0)
+    host.end_pause(4.0)
+    host.end_pause(6.0)
 
     assert host.until == 4.0

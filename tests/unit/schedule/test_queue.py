@@ -144,7 +144,7 @@ def test_a_job_comes_back_behind_all_while_its_host_opens() -> None:
     job = one.take()
     assert job is not None
     waiting = one.add()
-    one.host.end(job, refused(retry_after=0.5), 0.0, Retry())
+    one.host.end_attempt(job, refused(retry_after=0.5), 0.0, Retry())
     one.rests.put_off(job, 1.0, 0.0)
     one.hosts.timers.run(1.0)
 

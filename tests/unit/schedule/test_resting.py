@@ -21,7 +21,7 @@ class Owner:
         self.back: list[float] = []
 
     def take_back(self, job: Job, when: float) -> None:
-        self._resting.end(job, when)
+        self._resting.end_rest(job, when)
         self.back.append(when)
 
     def expire(self, job: Job) -> None:

@@ -157,7 +157,7 @@ class PartialResponse:
 
     def _end_refill(self, refill: Refill) -> int:
         self._refill = None
-        refill.end()
+        refill.stop_receiving()
         return refill.received
 
     def read_on(self) -> None:

@@ -114,7 +114,7 @@ class ClientSession:
             events.InformationalResponseReceived: self._inform,
             events.SettingsReceived: self._settings,
             events.GoAwayReceived: self._goaway,
-            events.ConnectionClosed: self._end,
+            events.ConnectionClosed: self._connection_closed,
         }
 
     # Requests.
@@ -314,7 +314,7 @@ class ClientSession:
         self.requires_http11 |= event.error_code == ErrorCode.HTTP_1_1_REQUIRED
         self._owner.server_leaves()
 
-    def _end(self, event: events.ConnectionClosed) -> None:
+    def _connection_closed(self, event: events.ConnectionClosed) -> None:
         debug = event.debug_data[:80].decode("latin-1")
         reason = f"{code_name(event.error_code)} {debug}".strip()
         self._fail(ProtocolError(f"the HTTP/2 connection ended: {reason}"))

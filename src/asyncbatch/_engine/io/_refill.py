@@ -27,7 +27,7 @@ class Refill:
     __slots__ = ("_left", "_lock", "_receive_into", "error", "received")
 
     def __init__(self, receive_into: Callable[[memoryview], int], most: int) -> None:
-        # `None` after `end`.
+        # `None` after `stop_receiving`.
         self._receive_into: Callable[[memoryview], int] | None = receive_into
         # Held while it receives: a socket that is closed meanwhile may become another one.
         self._lock = threading.Lock()
@@ -54,7 +54,7 @@ class Refill:
             self.received += size
             return size
 
-    def end(self) -> None:
+    def stop_receiving(self) -> None:
         """Receive nothing more; wait for a call in progress, which takes less than 1 ms."""
         with self._lock:
             self._receive_into = None

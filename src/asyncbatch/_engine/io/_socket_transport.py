@@ -120,7 +120,7 @@ class SocketTransport:
             return
         self._watch.remove(self._fd)
         if self._refill is not None:
-            self._refill.end()
+            self._refill.stop_receiving()
         if self._unsent:
             self._loop.remove_writer(self._fd)
         self._fd = -1

@@ -214,7 +214,7 @@ class TLSTransport:
     def write(self, content: bytes) -> None:
         """Encrypt and send."""
         if self._refill is not None:
-            self._refill.end()  # OpenSSL has no locks
+            self._refill.stop_receiving()  # OpenSSL has no locks
         if self._backlog or not content:
             self._backlog += content
             return
@@ -245,7 +245,7 @@ class TLSTransport:
     def abort(self) -> None:
         """Close at once."""
         if self._refill is not None:
-            self._refill.end()
+            self._refill.stop_receiving()
         if self._lower is not None:
             self._lower.abort()
 

@@ -211,13 +211,13 @@ class OriginHead:
         origin_head._with_cookies = {}
         origin_head._for_files = None
         origin_head.builder = self.builder.with_cookie(line)
-        end = self._end
+        end = self._last_lines
         start = self.head.removesuffix(end)
         origin_head.head = start + f"Cookie: {line}\r\n".encode("ascii") + end
         return origin_head
 
     @property
-    def _end(self) -> bytes:
+    def _last_lines(self) -> bytes:
         """The lines that follow those of headers and cookies."""
         builder = self.builder
         # An `Authorization` among the client's headers keeps its place there.
@@ -237,7 +237,7 @@ class OriginHead:
         origin_head._with_cookies = {}
         origin_head.builder = self.builder.for_files()
         cookie = self.builder.cookie
-        end = (f"Cookie: {cookie}\r\n".encode("ascii") if cookie else b"") + self._end
+        end = (f"Cookie: {cookie}\r\n".encode("ascii") if cookie else b"") + self._last_lines
         lines = self.head.removesuffix(end).splitlines(keepends=True)
         kept = [line for line in lines if not line.lower().startswith(b"accept-encoding:")]
         # As with the headers of a request, which follow those of the client that they replace.

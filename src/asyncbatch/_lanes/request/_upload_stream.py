@@ -114,7 +114,7 @@ class _Sent:
                 raise CallersError(stand_in) from None
             raise
         if piece is _END:
-            self._end()
+            self._end_reading()
             raise StopAsyncIteration
         checked = check_piece(piece)
         self._size += len(checked)
@@ -142,7 +142,7 @@ class _Sent:
     def __del__(self) -> None:
         self._close()
 
-    def _end(self) -> None:
+    def _end_reading(self) -> None:
         self._stream.is_read = True
         self._close()
         if len(self._sources) != 1:

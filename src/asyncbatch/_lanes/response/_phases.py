@@ -218,11 +218,11 @@ class PhaseTrace(ExchangeTrace):
             self._open[name] = self._clock()
             self._current = phase
         else:
-            self._end(name, phase, state)
+            self._end_phase(name, phase, state)
         if self._chained is not None:
             await self._chained(event, info)
 
-    def _end(self, name: str, phase: str, state: str) -> None:
+    def _end_phase(self, name: str, phase: str, state: str) -> None:
         now = self._clock()
         spent = now - self._open.pop(name, now)
         self._seconds[phase] = self._seconds.get(phase, 0.0) + spent

@@ -53,7 +53,7 @@ class LoopTurn:
         """Note that bytes have been decoded; `call_soon` is the event loop's."""
         self.left -= FIXED + nbytes
         if not self._is_ending:
-            self._end(call_soon)
+            self._renew_soon(call_soon)
 
     def put_off(
         self, function: Callable[[Any], object], argument: Any, call_soon: CallSoon
@@ -61,9 +61,9 @@ class LoopTurn:
         """Call a function in a later turn, of which something is left; first in, first out."""
         self._waiting.append((function, argument))
         if not self._is_ending:
-            self._end(call_soon)
+            self._renew_soon(call_soon)
 
-    def _end(self, call_soon: CallSoon) -> None:
+    def _renew_soon(self, call_soon: CallSoon) -> None:
         self._is_ending = True
         call_soon(self._renew, call_soon)
 
@@ -80,7 +80,7 @@ class LoopTurn:
                 function(argument)
         finally:
             if waiting and not self._is_ending:
-                self._end(call_soon)
+                self._renew_soon(call_soon)
 
 
 _turns: WeakKeyDictionary[Any, LoopTurn] = WeakKeyDictionary()

@@ -70,7 +70,7 @@ class HarFile(TableFile):
         super().__init__(path)
         self._has_entries = self._is_ended = False
 
-    def _begin(self, file: BinaryIO) -> None:
+    def _write_start(self, file: BinaryIO) -> None:
         self._lines = file
         head = json.dumps(_head()).removesuffix("}")
         file.write(f'{{"log": {head}, "entries": ['.encode("ascii"))
@@ -81,7 +81,7 @@ class HarFile(TableFile):
             self._lines.write(json.dumps(_entry(result)).encode("ascii"))
             self._has_entries = True
 
-    def _end(self) -> None:
+    def _write_end(self) -> None:
         if not self._is_ended:
             self._is_ended = True
             self._lines.write(b"\n]}}\n")

@@ -73,7 +73,7 @@ def test_behind_the_end_it_does_not_receive(end: Any) -> None:
 def test_once_ended_it_does_not_receive() -> None:
     """Whatever calls it."""
     refill = Refill(giving(b"abc"), 100)
-    refill.end()
+    refill.stop_receiving()
 
     assert refill(memory()) == 0
     assert refill.received == 0
@@ -94,7 +94,7 @@ def test_the_end_waits_for_a_call_in_progress() -> None:
     thread = threading.Thread(target=refill, args=(memory(),))
     thread.start()
     entered.wait(20)
-    ending = threading.Thread(target=lambda: (refill.end(), steps.append("ended")))
+    ending = threading.Thread(target=lambda: (refill.stop_receiving(), steps.append("ended")))
     ending.start()
     go_on.set()
     for each in (thread, ending):

@@ -197,7 +197,7 @@ def test_another_thread_receives_in_its_place(rig: Rig) -> None:
     rig.watch.look()
     assert rig.owner.told == []
     received = [bytes(memory[: refill(memory)]) for _ in range(3)]
-    refill.end()
+    refill.stop_receiving()
     rig.transport.resume_reading()
     rig.watch.look()
 
@@ -223,7 +223,7 @@ def test_an_error_found_in_its_place_is_told_when_reading_is_resumed(
     rig = Rig(Failing(pair[0], recv_into=error), pair[1])
     refill = rig.transport.refill(100)
     before = refill(memoryview(bytearray(5)))
-    refill.end()
+    refill.stop_receiving()
     rig.transport.resume_reading()
 
     assert before == 0

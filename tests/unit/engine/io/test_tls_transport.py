@@ -576,7 +576,7 @@ async def test_a_thread_decrypts_in_its_place(version: ssl.TLSVersion, here: int
     refill = pair.tls.refill(90_000)
     received = refilled(refill)
     assert refill is not None
-    refill.end()
+    refill.stop_receiving()
     assert not pair.owner.content
     pair.tls.resume_reading()
     await aio.sleep(0)
