@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from asyncbatch import BodyTooLarge, Request
+from asyncbatch._lanes.client import _binding
 from asyncbatch._lanes.client._binding import (
     Binding,
     binding_of,
@@ -199,6 +200,34 @@ def test_a_url_is_located_as_the_client_asks_for_it(binding: Binding) -> None:
     assert str(binding.located(client, "x?y")) == "http://a.test/v1/x?y"
     assert binding.located(client, " http://b.test:81/\n").host == "b.test"
     assert str(binding.located(binding.library.AsyncClient(), "/x")) == "/x"
+
+
+def test_an_error_of_a_client_of_the_callers_is_raised_as_it_is(binding: Binding) -> None:
+    """Only a URL without a scheme is taken as it is."""
+
+    class Client(binding.library.AsyncClient):  # type: ignore[misc,name-defined]  # at run time
+        def build_request(self, *given: Any, **more: Any) -> Any:
+            raise ValueError("not this one")
+
+    with pytest.raises(ValueError, match="not this one"):
+        binding.located(Client(), "http://a.test/")
+
+    assert str(binding.located(Client(), "/x")) == "/x"
+
+
+def test_only_so_many_time_limits_are_kept(
+    binding: Binding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those after them are kept instead, and are no others."""
+    monkeypatch.setattr(_binding, "_MOST_TIMEOUTS", 2)
+    client = binding.library.AsyncClient()
+    seconds = [1.0, 2.0, 3.0, 1.0]
+    built = [
+        binding.build_plain(client, "http://a.test/", limits_of(9.0, each)) for each in seconds
+    ]
+
+    assert [native.extensions["timeout"]["connect"] for native in built] == seconds
+    assert len(binding._timeouts) <= 2
 
 
 def test_a_host_that_idna_does_not_know_can_be_read(binding: Binding) -> None:

@@ -546,6 +546,29 @@ async def test_another_transport_put_into_the_client_is_used(echoing: LoopbackSe
     assert lanes == []
 
 
+async def test_another_pool_put_into_the_transport_is_used(echoing: LoopbackServer) -> None:
+    """A private name too, by which a stock transport is given a pool of httpcore's."""
+    import httpcore
+
+    class Counting(httpcore.AsyncConnectionPool):
+        count = 0
+
+        async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+            self.count += 1
+            return await super().handle_async_request(request)
+
+    async with Fetcher(retry=None) as fetcher, Counting() as pool:
+        transport: Any = fetcher.client
+        transport = transport.own_transport
+        before = await fetcher.fetch(echoing.url())
+        own, transport._pool = transport._pool, pool
+        during = await fetcher.fetch(echoing.url())
+        transport._pool = own
+
+    assert pool.count == 1
+    assert before.content == during.content
+
+
 async def test_http2_takes_the_lane(tls_server: LoopbackServer) -> None:
     """Also with a server that does not speak it."""
     pytest.importorskip("ngh2")

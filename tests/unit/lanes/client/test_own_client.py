@@ -129,6 +129,17 @@ def test_a_proxy_is_read_without_the_blanks_around_it() -> None:
     assert transport.route.label == "http://a.test:1"
 
 
+def test_a_proxy_beside_a_transport_of_the_callers_is_ours() -> None:
+    """Httpx takes both: the transport is for what is mounted around the proxy."""
+    given = httpx.MockTransport(lambda _: httpx.Response(200))
+    client = OwnClient(transport=given, proxy="http://a.test:1")
+    (transport,) = client.proxied_transports
+
+    assert transport.route is not None
+    assert transport.route.label == "http://a.test:1"
+    assert client._transport_for_url(httpx.URL("http://b.test/")) is transport
+
+
 def test_mounts_for_single_hosts_count_before_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are more exact."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
@@ -154,7 +165,9 @@ def test_what_would_connect_without_asking_is_refused(options: dict[str, Any], d
         OwnClient(addresses="public", trust_env=False, **options)
 
     assert detour in str(caught.value)
-    assert OwnClient(addresses="public", trust_env=False).own_transport is not None
+    for allowed in ({}, {"mounts": {"http://b.test": None}}):
+        client = OwnClient(addresses="public", trust_env=False, **allowed)
+        assert ways_of(client, "http://b.test/") == ["own"]
 
 
 def test_a_redirect_takes_the_cookies_of_where_it_leads() -> None:
@@ -173,13 +186,18 @@ def test_a_redirect_takes_the_cookies_of_where_it_leads() -> None:
     assert following.headers["cookie"] == "name=b.test"
 
 
-def test_a_redirect_may_lead_to_a_host_that_httpx_cannot_read() -> None:
-    """With the fragment of the request, as any other."""
+@pytest.mark.parametrize(
+    ("asked", "location", "fragment"), [("#f", "", "f"), ("#f", "#g", "g"), ("", "", "")]
+)
+def test_a_redirect_may_lead_to_a_host_that_httpx_cannot_read(
+    asked: str, location: str, fragment: str
+) -> None:
+    """With the fragment of the request, as any other, unless it has one."""
     client = OwnClient()
-    request = client.build_request("GET", "http://a.test/#f")
-    response = httpx.Response(302, headers={"Location": "http://xn--i-7iq.test/"}, request=request)
+    request = client.build_request("GET", f"http://a.test/{asked}")
+    there = {"Location": f"http://xn--i-7iq.test/{location}"}
 
-    url = client._redirect_url(request, response)
+    url = client._redirect_url(request, httpx.Response(302, headers=there, request=request))
 
     assert url.host == "xn--i-7iq.test"
-    assert url.fragment == "f"
+    assert url.fragment == fragment

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncbatch._lanes.client import _plain_requests
 from asyncbatch._lanes.client._binding import binding_of
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.client._plain_requests import PlainRequests
@@ -197,3 +198,24 @@ def test_a_host_among_the_headers_stays_in_its_place(library: Any) -> None:
     client = library.AsyncClient(headers={"Host": "b.test"}, verify=False)
 
     assert learned(client).make(URL, LIMITS) is None
+
+
+def test_only_so_many_origins_are_remembered(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one after them makes room by dropping all, which are learned again."""
+    monkeypatch.setattr(_plain_requests, "_MAX_ORIGINS", 2)
+    urls = [f"http://{host}.test/" for host in "abc"]
+    plain_requests = learned(library.AsyncClient(verify=False), *urls)
+
+    assert [plain_requests.make(url, LIMITS) is None for url in urls] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["Timeout.as_dict", "_models.encode_request"])
+def test_a_release_without_a_known_name_is_called(
+    library: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client builds all requests."""
+    client = library.AsyncClient(verify=False)
+    plain_requests = learned(client)
+    monkeypatch.delattr(f"{library.__name__}.{name}")
+
+    assert plain_requests.make(URL, LIMITS) is None

@@ -191,14 +191,42 @@ async def test_a_method_that_a_mock_stands_for_is_asked(library: Any, name: str)
         assert extract.call_count == 1
 
 
+@pytest.mark.parametrize("name", ["_send_single_request", "_send_handling_redirects"])
 async def test_a_release_whose_steps_do_more_is_asked(
-    library: Any, monkeypatch: pytest.MonkeyPatch
+    library: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A step that uses a name more may do what the short send does not."""
     async with client_of(library, library.Response(200)) as client:
-        code = library.AsyncClient._send_single_request.__code__
-        changed = code.replace(co_names=(*code.co_names, "retries"))
-        monkeypatch.setattr(library.AsyncClient._send_single_request, "__code__", changed)
+        step = getattr(library.AsyncClient, name)
+        code = step.__code__
+        monkeypatch.setattr(step, "__code__", code.replace(co_names=(*code.co_names, "retries")))
+        assert not ShortSend(client, library).takes(request_to(client))
+
+
+@pytest.mark.parametrize("name", ["_send_handling_auth", "_send_single_request"])
+async def test_a_release_without_a_step_is_asked(
+    library: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its steps have other names, and may do anything."""
+    async with client_of(library, library.Response(200)) as client:
+        native = request_to(client)
+        monkeypatch.delattr(library.AsyncClient, name)
+        assert not ShortSend(client, library).takes(native)
+
+
+class _Bound:
+    """A stream that is bound to its response in another way."""
+
+    def __init__(self, stream: Any, response: Any, clock: Any) -> None: ...
+
+
+@pytest.mark.parametrize("bound", [None, _Bound])
+async def test_a_release_that_binds_bodies_in_another_way_is_asked(
+    library: Any, bound: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The class is a private one of httpx."""
+    monkeypatch.setattr(library._client, "BoundAsyncStream", bound)
+    async with client_of(library, library.Response(200)) as client:
         assert not ShortSend(client, library).takes(request_to(client))
 
 

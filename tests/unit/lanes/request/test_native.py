@@ -200,3 +200,22 @@ def test_another_layout_is_left_to_httpx(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert plain_request(Changed, "http://a.test/", [], {}) is None
     assert _native._is_as_known(httpx)
+
+
+def test_a_layout_without_a_known_name_is_left_to_httpx() -> None:
+    """The comparison fails in the middle then, which must not be seen."""
+
+    class URL(httpx.URL):
+        """A URL that keeps what it has read under another name."""
+
+        _uri_reference = property(None, lambda *_: None)  # type: ignore[assignment]
+
+    names = {"Headers": httpx.Headers, "ByteStream": httpx.ByteStream}
+    for_requests = type("httpx", (), {**names, "Request": httpx.Request, "URL": URL})
+    for_responses = type("httpx", (), {**names, "Response": httpx.Response})
+    headers = httpx.Headers([(b"a", b"1")])
+    response = response_of(for_responses, 201, headers, no_stream(httpx), None, {}, "utf-8")
+
+    assert plain_request(for_requests, "http://a.test/", [], {}) is None
+    assert response.status_code == 201
+    assert response.headers is not headers  # as its constructor does
