@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import httpx
 
-from asyncbatch._engine import HTTPTransport, is_pristine, is_untouched, pool_class
+from asyncbatch._engine import HTTPTransport, is_pristine, is_untouched
 from asyncbatch._lanes.request._basic_auth import is_basic
 
 # Every step of a request through the client. A replaced one must be called: instruments patch
@@ -77,14 +77,8 @@ class Conditions:
 
     def _first_reason(self) -> str | None:
         client, transport = self._client, self._transport
-        is_own: bool = type(client) is self._own_client
-        if not is_own:
-            return "the client is not one of ours"
         if transport is None or client._transport is not transport:
             return "the transport is not ours"
-        pool, library = client._transport._pool, cast("Any", httpx)
-        if type(transport) is not HTTPTransport or type(pool) is not pool_class(library):
-            return "the transport has been changed"
         if client.is_closed:
             return "the client is closed"
         if not client.__dict__.keys().isdisjoint(_ALL_METHODS):
@@ -93,7 +87,7 @@ class Conditions:
         for each in ours:
             if _HANDLE in each.__dict__ or _HANDLE in each._pool.__dict__:
                 return "a method of the transport has been replaced"
-        core = pool.core
+        core = transport._pool.core  # a pool of another kind has none
         methods = (
             *_methods_of(self._own_client),
             *_redirect_methods_of(httpx.AsyncClient),
