@@ -112,25 +112,16 @@ class Threads:
             if self._running >= self._limit:
                 return
             self._running += 1
-        try:
-            threading.Thread(target=self._work, name=self._name, daemon=True).start()
-        except RuntimeError as error:  # no more threads, or the interpreter is shutting down
-            with self._lock:
+            try:
+                # With the lock held: a call that another loop hands over meanwhile would rely on
+                # this thread, and wait forever if it cannot be started.
+                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            except RuntimeError as error:  # no more threads, or the interpreter is shutting down
                 self._running -= 1
-                if self._running or not self._withdraw(call):
+                if self._running:
                     return  # another thread will make the call
-            raise NoThreads from error
-
-    def _withdraw(self, call: Callable[[], None]) -> bool:
-        """Remove a call that no thread has taken; return whether it was there."""
-        left = []
-        with contextlib.suppress(Empty):
-            while True:
-                left.append(self._calls.get_nowait())
-        for each in left:
-            if each is not call:
-                self._calls.put(each)
-        return call in left
+                self._calls.get_nowait()  # it is the only one: no thread is there for others
+                raise NoThreads from error
 
     def _work(self) -> None:
         while (call := self._next()) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import anyio
@@ -77,6 +78,86 @@ async def test_a_system_without_threads_is_told(monkeypatch: pytest.MonkeyPatch)
             await threads.call(int)
 
     assert await threads.call(int) == 0
+
+
+def failing_start(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+    """Have the next thread of a test's `Threads` not start; `meanwhile` is called before."""
+    start = threading.Thread.start
+    failed: list[threading.Thread] = []
+
+    def failing(thread: threading.Thread) -> None:
+        if thread.name != "asyncbatch-test" or failed:
+            start(thread)
+            return
+        failed.append(thread)
+        meanwhile()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+
+
+def test_a_thread_that_runs_makes_the_calls_of_one_that_cannot_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They wait for their turn, as at the limit."""
+    threads = Threads("asyncbatch-test", 2)
+    go_on, made = threading.Event(), threading.Event()
+    threads.start(lambda: go_on.wait(20))
+    failing_start(monkeypatch, lambda: None)
+    threads.start(made.set)
+    go_on.set()
+
+    assert made.wait(20)
+
+
+def test_no_call_relies_on_a_thread_that_cannot_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here on one that another event loop of the program is starting."""
+    threads = Threads("asyncbatch-test", 1)
+    made = threading.Event()
+    other = threading.Thread(target=threads.start, args=[made.set])
+
+    def meanwhile() -> None:
+        other.start()
+        if not threads._lock.locked():
+            other.join(20)
+
+    failing_start(monkeypatch, meanwhile)
+    with pytest.raises(NoThreads):
+        threads.start(lambda: None)
+    other.join(20)
+
+    assert made.wait(5)
+
+
+def test_a_call_that_comes_when_a_thread_is_about_to_end_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No other thread is started for it, since that one still counts."""
+    threads = Threads("asyncbatch-test", 1)
+    taken = threads._taken
+    late = threading.Event()
+
+    def taken_before_the_late_call() -> Callable[[], None] | None:
+        call = taken()
+        if call is None and not late.is_set():
+            late.set()
+            threads.start(made.set)
+        return call
+
+    monkeypatch.setattr(threads, "_taken", taken_before_the_late_call)
+    made = threading.Event()
+    threads.start(lambda: None)
+
+    assert made.wait(5)
+
+
+async def test_a_system_without_fork_has_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to be told of."""
+    monkeypatch.delattr(os, "register_at_fork", raising=False)
+
+    assert await Threads("asyncbatch-test", 1).call(int) == 0
 
 
 @pytest.mark.parametrize("module", ["gevent.monkey", "eventlet.patcher"])
