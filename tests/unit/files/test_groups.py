@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from asyncbatch._files import _groups
 from asyncbatch._files._groups import Groups, StepCall, Steps
 from asyncbatch._files._unnamed import OpenFolders
+from asyncbatch._runtime._event_loop import running_loop
 from asyncbatch._runtime._threads import Threads
 
 
@@ -373,3 +374,39 @@ async def test_what_has_ended_keeps_its_value_if_its_group_breaks(
     await waited(call)
 
     assert call.unwrap() == "a"
+
+
+async def test_a_call_that_comes_when_a_thread_is_about_to_end_is_made(
+    syncer: NoSyncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other thread is told of it, since that one still counts."""
+    made = groups()
+    next_calls = made._next_calls
+    late = StepCall(noted("late", []), 1, running_loop(), None)
+    waiting = [late]
+
+    def before_the_late_call() -> Iterator[StepCall]:
+        group = list(next_calls())
+        if not group and waiting:
+            made._waiting.append(waiting.pop())
+        yield from group
+
+    monkeypatch.setattr(made, "_next_calls", before_the_late_call)
+    first = made.begin_call(noted("first", []), 1)
+    await waited(first, late)
+
+    assert late.unwrap() == "late"
+
+
+def test_a_system_without_fork_has_groups(
+    syncer: NoSyncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing to be told of."""
+    monkeypatch.delattr(os, "register_at_fork", raising=False)
+
+    async def main() -> object:
+        call = groups().begin_call(noted("a", []), 1)
+        await waited(call)
+        return call.unwrap()
+
+    assert anyio.run(main) == "a"
