@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 from typing import Any
 
 import pytest
@@ -166,3 +167,37 @@ def test_what_a_task_raises_is_for_who_awaits_it(error: BaseException) -> None:
         trio.run(main)
 
     assert caught.value is error
+
+
+def test_a_coroutine_that_cannot_begin_is_closed() -> None:
+    """Here as the run is over: it would be reported as never awaited."""
+
+    async def main(loop: TrioLoop) -> TrioLoop:
+        return loop
+
+    coroutine = turns()
+    with pytest.raises(RuntimeError, match="async context"):
+        run(main).create_task(coroutine)
+
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+
+
+def test_a_task_that_the_end_of_the_run_cancels_is_cancelled() -> None:
+    """It has not failed, and what it has taken is given back."""
+    given_back: list[str] = []
+
+    async def hang() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            given_back.append("all")
+
+    async def main(loop: TrioLoop) -> Any:
+        task = loop.create_task(hang())
+        await turns()
+        return task
+
+    task = run(main)
+
+    assert (task.cancelled(), task.exception()) == (True, None)
+    assert given_back == ["all"]

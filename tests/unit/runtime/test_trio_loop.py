@@ -348,3 +348,52 @@ def test_a_batch_runs_by_the_monotonic_clock_unless_time_is_virtual() -> None:
 
     assert trio.run(clock).__name__ == "monotonic"
     assert trio.run(clock, clock=trio.testing.MockClock()).__name__ == "current_time"
+
+
+@pytest.mark.parametrize("reason", ["busy", "closed", "none"])
+def test_a_descriptor_that_cannot_be_watched_is_reported(
+    reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is watched by another task, is closed before it is removed, or is none at all."""
+
+    async def main(loop: TrioLoop) -> None:
+        async with trio.open_nursery() as nursery:
+            with pair() as (ours, _):
+                if reason == "busy":
+                    nursery.start_soon(trio.lowlevel.wait_readable, ours.fileno())
+                    await turns()
+                fd = 2**30 if reason == "none" else ours.fileno()
+                loop.add_reader(fd, print)
+                await turns()
+                if reason == "closed":
+                    trio.lowlevel.notify_closing(ours)
+                    await turns()
+                nursery.cancel_scope.cancel()
+        assert system_tasks() == []
+
+    run(main)
+
+    assert [record.message for record in caplog.records] == ["a descriptor cannot be watched"]
+
+
+def test_after_the_end_nothing_is_called_any_more() -> None:
+    """What a task asks for then would begin the calls anew, and close what is closed already."""
+    called: list[str] = []
+
+    async def end(loop: TrioLoop) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await turns()
+                loop.call_soon(called.append, "late")
+                await turns()
+
+    async def main(loop: TrioLoop) -> None:
+        loop.create_task(end(loop))
+        loop.call_at_end(lambda: called.append("closed"))
+        await turns()
+
+    run(main)
+
+    assert called == ["closed"]
