@@ -94,7 +94,7 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
         assert self._tasks is not None
         assert self._batch is not None
         self._left = True
-        self._output.leave()
+        self._output.consumer_left()
         if anyio.get_current_task().id != self._task_id:
             await self._leave_behind(self._batch)
             return None

@@ -64,7 +64,7 @@ class Dispatcher:
         finally:
             # A worker whose task waits shielded learns here that the batch was ended.
             self._workers.is_over = True
-            self._workers.batch_permits.give_up()
+            self._workers.batch_permits.give_up_waiting()
             self._workers.abandon()
             if self._workers.cut_files:
                 await self._workers.wait_for_cut_files()
@@ -196,9 +196,9 @@ class Dispatcher:
         if not workers.pending_files.has_room:
             workers.pending_files.is_waited_for = True
         elif len(workers.members) < workers.concurrency:
-            if not workers.batch_permits.take():
+            if not workers.batch_permits.take_permit():
                 if not workers.may_find_job:
-                    workers.batch_permits.give_up()
+                    workers.batch_permits.give_up_waiting()
                 return None
             clock = self._clock
             try:
@@ -208,7 +208,7 @@ class Dispatcher:
                 if job is None:
                     self._permits.release()
         if job is None:
-            workers.batch_permits.give_up()
+            workers.batch_permits.give_up_waiting()
             return None
         worker: Worker | FileWorker
         if workers.listener is not None:

@@ -217,7 +217,7 @@ class FileWorker:
         workers = self._workers
         if held:
             workers.permits.release()
-        workers.leave(self)
+        workers.worker_ended(self)
         relay, self._relay = self._relay, None
         if relay is not None:
             del relay.owner  # it refers to this worker

@@ -191,7 +191,7 @@ class Delivered(ResultStream):
         if self._ready:
             self._changed.set()
 
-    def leave(self) -> None:
+    def consumer_left(self) -> None:
         """Mark the consumer as gone. A later read raises instead of ending quietly."""
         self._ready.clear()
         self.close()

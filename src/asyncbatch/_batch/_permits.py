@@ -31,7 +31,7 @@ class BatchPermits:
         self.is_in_line = False
         """Whether a permit is waited for."""
 
-    def take(self) -> bool:
+    def take_permit(self) -> bool:
         """Take a permit, or get into the line for one; return whether it was taken."""
         if self._at_hand:
             self._at_hand -= 1
@@ -51,7 +51,7 @@ class BatchPermits:
         """
         return not self._permits.pass_over(self._share())
 
-    def give_up(self) -> None:
+    def give_up_waiting(self) -> None:
         """Leave the line, and release what has come and was not taken."""
         if self.is_in_line:
             self.is_in_line = False

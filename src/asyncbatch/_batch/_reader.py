@@ -71,7 +71,7 @@ class Reader:
         take = self.source.take
         numbered: Any = END if take is None else take()
         if numbered is END:
-            numbered = self.take()  # which notes the end
+            numbered = self.read_timed()  # which notes the end
         if numbered is END:
             return False
         index, item = numbered
@@ -86,7 +86,7 @@ class Reader:
             self._ledger.unfinished, self._schedule.hosts, is_at_hand=self._is_at_hand
         )
 
-    def take(self) -> Any:
+    def read_timed(self) -> Any:
         """
         Read the next item, as `Input.read` does.
 

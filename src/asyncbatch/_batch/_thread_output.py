@@ -1,7 +1,7 @@
 """
 The output of a batch whose consumer runs in another thread.
 
-It is `Delivered` across two threads. The loop's thread calls all methods but `take`, which the
+It is `Delivered` across two threads. The loop's thread calls all but `next_result`, which the
 consumer's thread calls. Each counter has one writer, so that no lock is needed.
 """
 
@@ -117,7 +117,7 @@ class ThreadOutput:
 
     # In the consumer's thread:
 
-    def take(self, timeout: float | None = None) -> Result | None:
+    def next_result(self, timeout: float | None = None) -> Result | None:
         """
         Wait for the next result and return it, `None` after the last one.
 

@@ -106,7 +106,7 @@ class Worker:
             workers.need_task(self)
             return
         workers.permits.release()
-        workers.leave(self)
+        workers.worker_ended(self)
         relay, self._relay = self._relay, None
         assert relay is not None
         assert workers.relays is not None
@@ -120,7 +120,7 @@ class Worker:
         self._relay.abandon()
         self._interrupt()
         self._workers.permits.release()
-        self._workers.leave(self)
+        self._workers.worker_ended(self)
         self._relay = None
 
     async def work(self) -> None:
@@ -149,7 +149,7 @@ class Worker:
         finally:
             if held:
                 permits.release()
-            workers.leave(self)
+            workers.worker_ended(self)
             self._relay = None
 
     async def relay_alone(self, encoded: Encoded) -> bool:
@@ -360,7 +360,7 @@ class Worker:
         if take is not None:
             numbered = take()
         else:
-            # As `Reader.take`, without the call.
+            # As `Reader.read_timed`, without the call.
             clock = workers.clock
             begun = clock()
             numbered = source.read()

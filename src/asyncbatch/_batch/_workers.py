@@ -262,7 +262,7 @@ class Workers:
         """Whether `announce` must be waited for before a request is sent."""
         return self.announce is not None and method_of(item) not in IDEMPOTENT
 
-    def leave(self, worker: Member) -> None:
+    def worker_ended(self, worker: Member) -> None:
         """Remove a worker that ends, and wake the dispatcher unless it would find nothing to do."""
         self.members.discard(worker)
         if self.is_asleep and (
@@ -309,7 +309,7 @@ class Workers:
             return self.next_job(now), UNSET
         numbered = take()
         if numbered is END:
-            self.reader.take()  # which notes the end
+            self.reader.read_timed()  # which notes the end
             return None, UNSET
         index, item = numbered
         if type(item) is str:

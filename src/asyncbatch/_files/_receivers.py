@@ -67,7 +67,7 @@ class Receivers:
                 if waited and self._withdraw(call):
                     return None
         finally:
-            call.give_up()
+            call.drop_call()
         result: T = call.result()
         return result
 

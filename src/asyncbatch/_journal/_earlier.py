@@ -101,7 +101,7 @@ class EarlierResults:
         self._missed = max(0, self._missed - len(rows))
         return rows
 
-    def take(
+    def take_rows(
         self, keys: Sequence[bytes], urls: Sequence[str | None] | None = None
     ) -> tuple[dict[bytes, Any], set[bytes]]:
         """

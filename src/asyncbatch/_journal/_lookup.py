@@ -81,7 +81,7 @@ class Lookup:
             urls: Sequence[str | None] = [None] * len(part)
             if self._serves_plain:
                 urls = [url_of_plain(item, key) for _, item, key in part]
-                served, read = self._plain.take(store, part, urls, room)
+                served, read = self._plain.take_results(store, part, urls, room)
                 answers += [(b"", result) for result in served]
                 room -= read
                 part, urls = part[len(served) :], urls[len(served) :]

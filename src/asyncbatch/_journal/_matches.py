@@ -54,7 +54,7 @@ class Matches:
             "contents BLOB) WITHOUT ROWID"
         )
 
-    def take(
+    def match(
         self, identities: Sequence[tuple[bytes, bytes | None]], nth: Any, urls: Sequence[str | None]
     ) -> list[Match]:
         """
@@ -66,7 +66,7 @@ class Matches:
             urls: As for `Store.find`.
         """
         firsts = [nth(key, 0) if contents is None else None for key, contents in identities]
-        rows, used = self._earlier.take(
+        rows, used = self._earlier.take_rows(
             [first for first in firsts if first is not None],
             [url for first, url in zip(firsts, urls, strict=True) if first is not None],
         )
@@ -90,7 +90,7 @@ class Matches:
 
         Args:
             asked: The identities, and whether the result of the first request with it was taken.
-            nth: As for `take`.
+            nth: As for `match`.
         """
         counts: dict[bytes, int] = {}
         values: list[Any] = []

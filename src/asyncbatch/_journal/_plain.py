@@ -39,7 +39,7 @@ class PlainResults:
         # garbage collector has fewer objects to visit.
         self._answers: dict[int, StoredAnswer] = {}
 
-    def take(
+    def take_results(
         self,
         store: Store,
         asked: Sequence[tuple[int, object, Any]],

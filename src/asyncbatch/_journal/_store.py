@@ -212,7 +212,7 @@ class Store:
             try:
                 for start in range(0, len(identities), AT_ONCE):
                     part = identities[start : start + AT_ONCE]
-                    taken = self._matches.take(part, nth, urls[start : start + AT_ONCE])
+                    taken = self._matches.match(part, nth, urls[start : start + AT_ONCE])
                     for place, one in enumerate(taken):
                         found = self._found(one)
                         read += len(found.content)

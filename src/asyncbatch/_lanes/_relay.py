@@ -195,7 +195,7 @@ class Relay:
         self._error: BaseException | None = None
         # Whether the owner is told when the relay stops, since no task waits for it.
         self._tells_owner = False
-        # Set by `_take` if the response waits for a later turn of the event loop (`_take_later`).
+        # Set by `_pass_response` if the response waits for a later turn of the loop.
         self._is_put_off = False
 
     @property
@@ -350,7 +350,7 @@ class Relay:
             return None
         encoded: Any
         try:
-            encoded = self._take(exchange, now)
+            encoded = self._pass_response(exchange, now)
             # Something is left of this request, perhaps only a redirect.
             if encoded is None and self._exchange is not None and self._redirect(exchange):
                 return exchange
@@ -415,7 +415,7 @@ class Relay:
         )
         return True
 
-    def _take_later(self, exchange: Exchange) -> None:
+    def _follow_later(self, exchange: Exchange) -> None:
         """Do what `_follow` does, in a turn of the event loop in which a body may be decoded."""
         if self._exchange is not exchange:  # it was given up meanwhile
             return
@@ -428,7 +428,7 @@ class Relay:
         if following is not None:
             self._engine.submit(following)
 
-    def _take(self, exchange: Exchange, now: float | None) -> Encoded | None:
+    def _pass_response(self, exchange: Exchange, now: float | None) -> Encoded | None:
         """Pass a finished response to the owner, and return the next request; `None` to stop."""
         encoded: Any = self._encoded
         connection: Any = exchange.connection
@@ -452,7 +452,7 @@ class Relay:
             decoder = self._decoder
             if decoder.must_wait(raw, response_builder.coding):
                 # A task would wait as well, and cost more than the body.
-                decoder.put_off(self._take_later, exchange)
+                decoder.put_off(self._follow_later, exchange)
                 self._is_put_off = True
                 return None
             content = decoder.decode_nowait(raw, response_builder.coding)

@@ -103,7 +103,7 @@ class _Guarded:
         try:
             self._reporter.update(progress)
         except (Exception, GeneratorExit):
-            self._give_up()
+            self._drop_reporter()
 
     def close(self, progress: Progress) -> None:
         if self._reporter is None:
@@ -111,10 +111,10 @@ class _Guarded:
         try:
             self._reporter.close(progress)
         except (Exception, GeneratorExit):
-            self._give_up()
+            self._drop_reporter()
         self._reporter = None
 
-    def _give_up(self) -> None:
+    def _drop_reporter(self) -> None:
         # Logged, since `warnings.warn` would raise if warnings are errors.
         self._reporter = None
         logger.exception("Showing the progress failed; this batch goes on without it")

@@ -112,7 +112,7 @@ class TimeLimit:
     def start(self, seconds: float) -> None:
         """Set the limit of a scope that was entered without one."""
         self._seconds = seconds
-        self._begin(seconds)
+        self._start_timer(seconds)
 
     def extend(self, seconds: float) -> None:
         """
@@ -134,7 +134,7 @@ class TimeLimit:
 
     def __enter__(self) -> Self:
         if self._seconds is not None:
-            self._begin(self._seconds)
+            self._start_timer(self._seconds)
         self._scope.__enter__()
         return self
 
@@ -149,7 +149,7 @@ class TimeLimit:
         self._seconds = None
         return self._scope.__exit__(error_type, error, traceback)
 
-    def _begin(self, seconds: float) -> None:
+    def _start_timer(self, seconds: float) -> None:
         loop = self._loop = self._loop or running_loop()
         if is_virtual(loop):  # it is never blocked
             self._scope.deadline = anyio.current_time() + seconds

@@ -72,7 +72,7 @@ class Threads:
         try:
             await call.ended.wait()
         finally:
-            call.give_up()
+            call.drop_call()
         result: T = call.result()
         return result
 
@@ -191,7 +191,7 @@ class ThreadCall:
         """Whether no thread has begun the function yet."""
         return bool(self._functions)
 
-    def give_up(self) -> None:
+    def drop_call(self) -> None:
         """Drop the function, or its outcome."""
         self._is_given_up = True
         self.withdraw()

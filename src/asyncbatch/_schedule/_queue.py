@@ -134,7 +134,7 @@ class JobQueue:
 
     # Called by the schedule
 
-    def take(self, now: float) -> Job | None:
+    def take_job(self, now: float) -> Job | None:
         """
         Take out the next job, if the host, with its limits or failures, admits one.
 
@@ -219,7 +219,7 @@ class Queues:
         self._ready_ring = ring
         self._resting = rests
         self._held_back = held_back
-        # Written by `join` and `leave`, together with `Host.joined`.
+        # Written by `join` and `remove_queue`, together with `Host.joined`.
         self.by_host: dict[Host, JobQueue] = {}
         # Queues to be used again for other hosts: making one costs more than using it.
         self._spare: list[JobQueue] = []
@@ -244,9 +244,9 @@ class Queues:
         """Count a job of this queue as finished."""
         queue.jobs -= 1
         if not queue.jobs:
-            self.leave(queue.host, now)
+            self.remove_queue(queue.host, now)
 
-    def leave(self, host: Host, now: float) -> None:
+    def remove_queue(self, host: Host, now: float) -> None:
         """Remove the queue of a host without unfinished jobs; keep it as a spare if it can be."""
         queue = self.by_host.pop(host)
         host.joined.remove(queue)

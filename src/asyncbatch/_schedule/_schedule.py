@@ -59,7 +59,7 @@ class Schedule:
         self._expired = self._resting.expired
         self._ready = self._ready_ring.queues
         self._by_host = self._queues.by_host
-        self._leave = self._queues.leave
+        self._remove_queue = self._queues.remove_queue
         # Set by `close`.
         self._is_closed = False
         # Only this class writes the two counts.
@@ -128,7 +128,7 @@ class Schedule:
             queue = ready.popleft()
             host = queue.host
             if not host.plain:
-                limited_job = queue.take(now)
+                limited_job = queue.take_job(now)
                 if limited_job is not None:
                     return self._hand_out(limited_job, now)
                 if self._ready_ring.held_until is not None:
@@ -261,7 +261,7 @@ class Schedule:
         job.state = _OVER
         queue.jobs -= 1
         if not queue.jobs:
-            self._leave(host, now)
+            self._remove_queue(host, now)
         return FINISH
 
     def succeeded(self, job: Job, started_at: float, now: float) -> None:
@@ -283,7 +283,7 @@ class Schedule:
         job.state = _OVER
         queue.jobs -= 1
         if not queue.jobs:
-            self._leave(host, now)
+            self._remove_queue(host, now)
 
     def received(self, job: Job, started_at: float, now: float) -> None:
         """
@@ -311,7 +311,7 @@ class Schedule:
         queue = job.queue
         queue.jobs -= 1
         if not queue.jobs:
-            self._leave(queue.host, now)
+            self._remove_queue(queue.host, now)
 
     def overhear(self, key: Hashable, job: Job, outcome: Outcome, now: float) -> None:
         """

@@ -89,7 +89,7 @@ class Promise(Generic[R]):
         # Looked up now: gevent may have replaced the class since this module was imported.
         self._left: queue.SimpleQueue[Callable[[], R]] = queue.SimpleQueue()
 
-    def leave(self, value: R) -> None:
+    def leave_value(self, value: R) -> None:
         """Leave a value."""
         self._left.put(lambda: value)
 

@@ -108,15 +108,15 @@ class PortalCall(Generic[R]):
             with anyio.CancelScope() as self._scope:
                 if self._cancelled:
                     self._scope.cancel()
-                self.outcome.leave(await self._function())
+                self.outcome.leave_value(await self._function())
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:
             self.outcome.leave_error(error)
         finally:
-            self.give_up()
+            self.leave_closed()
 
-    def give_up(self) -> None:
+    def leave_closed(self) -> None:
         """Leave `FetcherClosed` as the outcome, if there is none."""
         error = FetcherClosed("the fetcher was closed during the call")
         if self.opened is not None:
@@ -156,7 +156,7 @@ class PortalCall(Generic[R]):
         if self._scope is not None:
             self._scope.cancel()
         elif not self.has_task:  # an interruption came before
-            self.give_up()
+            self.leave_closed()
 
 
 @attrs.frozen
@@ -241,7 +241,7 @@ class Portal(Generic[T]):
                 start = functools.partial(self._start_task, self._loop.tasks, call)
                 self._loop.native.call_soon_threadsafe(start, context=_variables())
         except FetcherClosed:
-            call.give_up()
+            call.leave_closed()
             raise
         except BaseException:
             call.cancel()  # it may have been started before the interruption
@@ -330,13 +330,13 @@ class Portal(Generic[T]):
             with self._closing:
                 self._closed = True
             for call in self._calls:
-                call.give_up()
+                call.leave_closed()
 
     async def _serve(self) -> None:
         native = anyio.lowlevel.current_token().native_token
         async with anyio.create_task_group() as tasks:
             self._loop = loop = _Loop(native, tasks, anyio.Event())
-            self._started.leave(None)
+            self._started.leave_value(None)
             if not self._closed:
                 await loop.stop.wait()
 
@@ -354,7 +354,7 @@ class Portal(Generic[T]):
         assert self._loop is not None
         try:
             async with self._context() as value:
-                opened.leave(value)
+                opened.leave_value(value)
                 await self._loop.stop.wait()
         except BaseException as error:
             opened.leave_error(error)

@@ -122,7 +122,7 @@ class CrossingFetcher(Fetcher):
         error: BaseException | None = FetcherClosed("the fetcher was closed while streaming")
         try:
             batch = await self._batch(source, thread_output, batch_timeout, files, journal)
-            opened.leave(None)
+            opened.leave_value(None)
             thread_output.figures.start_clock(running_clock(), batch.limits)
             thread_output.wake = lambda: portal.call_soon_threadsafe(batch.notify)
             with self._registered(batch):
@@ -189,7 +189,7 @@ class SyncResultStream(PassingResults, Iterator[Result]):
             result = None
             try:
                 if not self._closed:
-                    result = self._take()
+                    result = self._next_result()
             except BaseException:
                 if self._closed:  # by another thread, which ended the wait
                     raise StopIteration from None
@@ -334,12 +334,12 @@ class SyncResultStream(PassingResults, Iterator[Result]):
         if self._closed and not self._has_ended:
             raise RuntimeError(_LEFT)
 
-    def _take(self) -> Result | None:
+    def _next_result(self) -> Result | None:
         while True:
             # Before each result: if results are always ready, no wait times out.
             self._wait.check()
             try:
-                return self._thread_output.take(self._wait.seconds)
+                return self._thread_output.next_result(self._wait.seconds)
             except queue.Empty:
                 # Nothing is called here: a signal handler that raises would show `Empty` as well.
                 continue

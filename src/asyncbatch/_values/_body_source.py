@@ -161,7 +161,7 @@ class FileSource(BodySource):
                 place += len(piece)
                 yield piece
         finally:
-            self._leave()
+            self._reader_left()
 
     def _read_at(self, place: int) -> Any:
         file = self.given
@@ -196,7 +196,7 @@ class FileSource(BodySource):
             raise UnreadableBody(f"the position of the file is unknown: {error!r}") from error
         return place
 
-    def _leave(self) -> None:
+    def _reader_left(self) -> None:
         with self._lock:
             self._readers -= 1
             if self._readers or not self._is_rewindable:

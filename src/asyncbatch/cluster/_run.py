@@ -223,7 +223,7 @@ class _ShardTry:
                 await anyio.to_thread.run_sync(self._publish, table, written, report, page)
             except BaseException:
                 with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(self._give_up, table)
+                    await anyio.to_thread.run_sync(self._discard, table)
                 raise
 
     def _publish(self, table: TableWriter, written: Path, report: bytes, page: bytes) -> None:
@@ -235,7 +235,7 @@ class _ShardTry:
         self._journal.discard()
         self._layout.clear(self._task.shard)
 
-    def _give_up(self, table: TableWriter) -> None:
+    def _discard(self, table: TableWriter) -> None:
         try:
             table.remove()
         finally:

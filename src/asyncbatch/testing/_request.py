@@ -143,7 +143,7 @@ class RequestReader:
         # Some clients send a line end after a body (RFC 9112 §2.2).
         while not self._buffer or self._buffer.startswith(b"\r"):
             if self._buffer.startswith(b"\r\n"):
-                self._take(2)
+                self._take_bytes(2)
             elif len(self._buffer) > 1:
                 raise _malformed("request", self._buffer)
             else:
@@ -192,14 +192,14 @@ class RequestReader:
                 raise _malformed("request", self._buffer)
             seen = len(self._buffer)
             yield from self._more()
-        line = self._take(length)
-        self._take(len(end))
+        line = self._take_bytes(length)
+        self._take_bytes(len(end))
         return line
 
     def _exactly(self, length: int) -> Generator[None, None, bytes]:
         while len(self._buffer) < length:
             yield from self._more()
-        return self._take(length)
+        return self._take_bytes(length)
 
     def _more(self) -> Generator[None]:
         """Wait for more bytes of the current request."""
@@ -207,7 +207,7 @@ class RequestReader:
             raise BadRequestError(413, f"request above {MAX_REQUEST} bytes")
         yield
 
-    def _take(self, length: int) -> bytes:
+    def _take_bytes(self, length: int) -> bytes:
         taken = bytes(self._buffer[:length])
         del self._buffer[:length]
         self._size += length

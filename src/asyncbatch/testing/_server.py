@@ -235,7 +235,9 @@ class LoopbackServer:
 
         def begin(request: RecordedRequest) -> Iterator[Step]:
             arrival = anyio.current_time()
-            return self._begin(attrs.evolve(request, host=host, connection=number, time=arrival))
+            return self._steps_for(
+                attrs.evolve(request, host=host, connection=number, time=arrival)
+            )
 
         def finish() -> None:
             for figures in counted:
@@ -253,7 +255,7 @@ class LoopbackServer:
                 figures.connection_closed()
             self._notify()
 
-    def _begin(self, request: RecordedRequest) -> Iterator[Step]:
+    def _steps_for(self, request: RecordedRequest) -> Iterator[Step]:
         """Record a request that has arrived, and return the steps of its answer."""
         self._requests.append(request)
         self._total.request_arrived()

@@ -104,7 +104,7 @@ async def test_an_output_that_was_left_takes_nothing_more():
     """Neither results nor an end that would look like the real one."""
     output = Delivered(ordered=False, backlog=10)
     output.put(success(0))
-    output.leave()
+    output.consumer_left()
     output.put(success(1))
     output.close()
 
@@ -117,7 +117,7 @@ async def test_an_output_that_was_left_is_written_to_no_file(tmp_path: Path):
     """However often it is tried: the rest of the results is not there."""
     output = Delivered(ordered=False, backlog=10)
     output.put(success(0))
-    output.leave()
+    output.consumer_left()
 
     for write in (output.to_jsonl, output.to_jsonl):
         with pytest.raises(RuntimeError, match="the stream has been left"):
@@ -145,7 +145,7 @@ async def test_what_was_read_to_its_end_is_written_to_no_file(tmp_path: Path, ta
     for write in (output.to_jsonl, output.to_parquet, output.to_har, output.to_jsonl):
         with pytest.raises(RuntimeError, match="has ended, and keeps no results; write it before"):
             await write(path)
-    output.leave()
+    output.consumer_left()
     with pytest.raises(RuntimeError, match="has ended"):
         await output.to_jsonl(path)
     assert await to_thread.run_sync(path.read_text) == "earlier"

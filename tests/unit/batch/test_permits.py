@@ -21,7 +21,7 @@ class Taker:
     def start(self, most: int = 1) -> int:
         """Start workers as far as there are permits; return how many were started."""
         for number in range(most):
-            if not self.permits.take():
+            if not self.permits.take_permit():
                 return number
             self.workers.append(None)
         return most
@@ -104,9 +104,9 @@ def test_what_is_given_up_goes_to_the_next() -> None:
         assert batch.start() == 0
     mine.end()
     assert mine.woken == 1
-    others.permits.give_up()
+    others.permits.give_up_waiting()
     assert slots.waiting == 1
-    mine.permits.give_up()
+    mine.permits.give_up_waiting()
 
     assert (mine.woken, others.woken, last.woken) == (1, 0, 1)
     assert last.start() == 1

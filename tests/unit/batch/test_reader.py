@@ -88,7 +88,7 @@ async def test_the_time_of_the_callers_code_counts_for_nobody() -> None:
         one.reader._clock = lambda: now
         member = lambda seconds, before: taken_out.append((seconds, before))  # noqa: E731
         shared.stalls.join(member)
-        one.reader.take()
+        one.reader.read_timed()
         shared.stalls.leave(member)
 
     assert taken_out == [(pytest.approx(10 * LEAST), 5.0)]

@@ -42,7 +42,7 @@ def make(*, ordered: bool = False, backlog: int = 4) -> tuple[ThreadOutput, Turn
 
 def taken(thread_output: ThreadOutput, count: int) -> list[int]:
     """Take so many results, and return their indices."""
-    results = [thread_output.take(0) for _ in range(count)]
+    results = [thread_output.next_result(0) for _ in range(count)]
     return [result.index for result in results if result is not None]
 
 
@@ -62,7 +62,7 @@ def test_nothing_crosses_before_the_turn_ends() -> None:
     thread_output.put(success())
 
     with pytest.raises(queue.Empty):
-        thread_output.take(0)
+        thread_output.next_result(0)
 
 
 def test_ordered_results_wait_for_their_turn() -> None:
@@ -151,6 +151,6 @@ def test_the_error_comes_once_behind_the_last_result() -> None:
 
     assert taken(thread_output, 1) == [5]
     with pytest.raises(LookupError):
-        thread_output.take(0)
-    assert thread_output.take(0) is None
-    assert thread_output.take(0) is None
+        thread_output.next_result(0)
+    assert thread_output.next_result(0) is None
+    assert thread_output.next_result(0) is None

@@ -166,7 +166,7 @@ async def test_a_worker_that_ends_is_none_of_them_and_wakes_the_dispatcher() -> 
         worker: Any = object()
         workers.members.add(worker)
         workers.is_asleep = True
-        workers.leave(worker)
+        workers.worker_ended(worker)
 
         assert not workers.members
         assert workers.changed.is_set()
@@ -187,22 +187,22 @@ async def test_a_worker_that_ends_wakes_no_dispatcher_that_would_find_nothing_to
                 jobs.append(job)
 
         workers.is_asleep = True
-        workers.leave(worker)  # it may read on
+        workers.worker_ended(worker)  # it may read on
         assert not workers.is_asleep
 
         assert workers.next_job(one.clock()) is None
         workers.is_asleep = True
-        workers.leave(worker)
+        workers.worker_ended(worker)
         assert workers.is_asleep
 
         workers.batch_permits.is_in_line = True
-        workers.leave(worker)  # it must leave the line
+        workers.worker_ended(worker)  # it must leave the line
         assert not workers.is_asleep
         workers.batch_permits.is_in_line = False
 
         one.ledger.enter("http://a.test/", 2, one.clock())
         workers.is_asleep = True
-        workers.leave(worker)  # one waits for its slot
+        workers.worker_ended(worker)  # one waits for its slot
         assert not workers.is_asleep
 
 

@@ -87,10 +87,10 @@ def test_each_row_is_found_once(
     found: dict[int, object] = {}
     for start in range(0, len(numbers), AT_ONCE):
         part = numbers[start : start + AT_ONCE]
-        rows, used = earlier.take([key(number) for number in part])
+        rows, used = earlier.take_rows([key(number) for number in part])
         found.update((int(each), body_of(row)) for each, row in rows.items())
         assert used == set(rows)
-    again = [earlier.take([key(number)]) for number in numbers[:AT_ONCE]]
+    again = [earlier.take_rows([key(number)]) for number in numbers[:AT_ONCE]]
 
     assert found == {number: b"%d" % number for number in numbers if number < COUNT}
     assert [rows for rows, _ in again] == [{}] * AT_ONCE
@@ -121,7 +121,7 @@ def test_successes_of_plain_requests_are_found_by_their_urls(tmp_path: Path) -> 
     for start in range(0, COUNT, AT_ONCE):
         found += earlier.take_plain(list(map(url, range(start, min(COUNT, start + AT_ONCE)))))
     again = earlier.take_plain([url(0)])
-    by_key = earlier.take([key(0), key(COUNT - 1)], [url(0), url(COUNT - 1)])
+    by_key = earlier.take_rows([key(0), key(COUNT - 1)], [url(0), url(COUNT - 1)])
     store.close()
 
     assert [row[0] for row in found] == list(map(key, range(COUNT)))
@@ -144,7 +144,7 @@ def test_what_needs_an_identity_ends_the_successes(tmp_path: Path, other: Record
     store = left_behind(tmp_path / "run.db", plain(0), other, plain(2))
     earlier = EarlierResults(store._connection)
     rows = earlier.take_plain([url(0), url(1), url(2)])
-    left, _ = earlier.take([other.key, key(2)], [url(1), url(2)])
+    left, _ = earlier.take_rows([other.key, key(2)], [url(1), url(2)])
     store.close()
 
     assert [row[0] for row in rows] == [key(0)]
@@ -156,9 +156,9 @@ def test_a_row_that_was_taken_by_its_key_is_not_found_by_its_url(tmp_path: Path)
     """A request may be spelt in two ways; the second one is another equal request."""
     store = left_behind(tmp_path / "run.db", *map(plain, range(3)))
     earlier = EarlierResults(store._connection)
-    first, _ = earlier.take([key(1)], ["HTTP://HOST.test/1"])
+    first, _ = earlier.take_rows([key(1)], ["HTTP://HOST.test/1"])
     rows = earlier.take_plain([url(1)])
-    again, used = earlier.take([key(1)], [url(1)])
+    again, used = earlier.take_rows([key(1)], [url(1)])
     store.close()
 
     assert set(first) == {key(1)}
@@ -170,7 +170,7 @@ def test_two_rows_of_one_url_are_both_found(tmp_path: Path) -> None:
     """A request that could not be sent at first has another identity than one that could."""
     store = left_behind(tmp_path / "run.db", plain(1), plain(2)._replace(url=url(1)))
     earlier = EarlierResults(store._connection)
-    rows, _ = earlier.take([key(2), key(1)], [url(1), url(1)])
+    rows, _ = earlier.take_rows([key(2), key(1)], [url(1), url(1)])
     store.close()
 
     assert set(rows) == {key(1), key(2)}
@@ -179,7 +179,7 @@ def test_two_rows_of_one_url_are_both_found(tmp_path: Path) -> None:
 
 def test_a_key_that_occurs_twice_gets_its_row_once(store: Store) -> None:
     """And is known as taken."""
-    rows, used = EarlierResults(store._connection).take([key(1), key(2), key(1)])
+    rows, used = EarlierResults(store._connection).take_rows([key(1), key(2), key(1)])
 
     assert set(rows) == used == {key(1), key(2)}
 
@@ -188,10 +188,10 @@ def test_rows_that_were_put_back_are_found_again(store: Store) -> None:
     """Those that were read ahead, and others."""
     earlier = EarlierResults(store._connection)
     asked = [key(1), key(COUNT - 1)]
-    first, _ = earlier.take(asked)
+    first, _ = earlier.take_rows(asked)
     earlier.put_back(first.values())
 
-    assert earlier.take(asked) == (first, set(first))
+    assert earlier.take_rows(asked) == (first, set(first))
 
 
 def test_what_this_run_writes_is_no_earlier_result(store: Store) -> None:
@@ -202,10 +202,10 @@ def test_what_this_run_writes_is_no_earlier_result(store: Store) -> None:
     numbers = in_order()
     found: set[bytes] = set()
     for start in range(0, COUNT, AT_ONCE):
-        found.update(earlier.take([key(n) for n in numbers[start : start + AT_ONCE]])[0])
+        found.update(earlier.take_rows([key(n) for n in numbers[start : start + AT_ONCE]])[0])
 
     assert found == {key(number) for number in numbers} - {key(number) for number in replaced}
-    assert earlier.take([key(number) for number in replaced]) == ({}, set())
+    assert earlier.take_rows([key(number) for number in replaced]) == ({}, set())
 
 
 def test_in_the_order_of_writing_no_row_is_looked_up(
@@ -224,7 +224,7 @@ def test_in_the_order_of_writing_no_row_is_looked_up(
     dice = random.Random(2)
     numbers = sorted(range(COUNT), key=lambda number: number + dice.randrange(30))
     for start in range(0, COUNT, AT_ONCE):
-        earlier.take([key(number) for number in numbers[start : start + AT_ONCE]])
+        earlier.take_rows([key(number) for number in numbers[start : start + AT_ONCE]])
 
     assert len(looked_up) < COUNT // 4
 

@@ -35,7 +35,7 @@ def matches(tmp_path: Path) -> Iterator[Matches]:
 
 def take(matches: Matches, *keys: bytes | tuple[bytes, bytes]) -> list[Match]:
     asked = [key if isinstance(key, tuple) else (key, None) for key in keys]
-    return matches.take(asked, nth, [None] * len(asked))
+    return matches.match(asked, nth, [None] * len(asked))
 
 
 def test_equal_requests_get_results_of_their_own(matches: Matches) -> None:

@@ -49,7 +49,7 @@ def test_a_consumer_that_has_left_is_gone_here_too() -> None:
     output = JournaledOutput(inner, HeldWriter())  # type: ignore[arg-type]
     before = output.has_left
 
-    inner.leave()
+    inner.consumer_left()
 
     assert (before, output.has_left) == (False, True)
 

@@ -63,7 +63,7 @@ def opened(path: Path) -> Store:
 def take(store: Store, *numbers: int, most: int = 10**9) -> tuple[list[Any], int]:
     urls = [url(number) for number in numbers]
     asked = [(index, given, None) for index, given in enumerate(urls)]
-    return PlainResults(httpx, StoredHeads()).take(store, asked, urls, most)
+    return PlainResults(httpx, StoredHeads()).take_results(store, asked, urls, most)
 
 
 def test_they_are_what_their_records_say(path: Path) -> None:

@@ -40,7 +40,7 @@ class One:
 
     def take(self, now: float = 0.0) -> Job | None:
         """Take the next job, as the schedule does: out of the ring first."""
-        return self.ring.queues.popleft().take(now)
+        return self.ring.queues.popleft().take_job(now)
 
     def _wake(self) -> None:
         self.woken += 1

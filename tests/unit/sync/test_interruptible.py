@@ -35,11 +35,11 @@ def in_thread(function: Any) -> Any:
 def test_the_first_that_is_left_counts() -> None:
     """A value or an error."""
     outcome: Promise[int] = Promise()
-    outcome.leave(1)
+    outcome.leave_value(1)
     outcome.leave_error(ValueError())
     other: Promise[int] = Promise()
     other.leave_error(ValueError("first"))
-    other.leave(1)
+    other.leave_value(1)
 
     assert outcome.wait() == 1
     with pytest.raises(ValueError, match="first"):
@@ -53,7 +53,7 @@ def test_another_thread_is_waited_for() -> None:
 
     def leave() -> None:
         waiting.wait()
-        outcome.leave("done")
+        outcome.leave_value("done")
 
     thread = threading.Thread(target=leave)
     thread.start()

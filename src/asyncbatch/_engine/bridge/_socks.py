@@ -96,7 +96,7 @@ class SocksStream:
         return reply
 
     async def _read_method(self) -> bytes:
-        reply = await self._take(2)
+        reply = await self._read_exactly(2)
         self._check(reply[0] == _VERSION)
         has_password = reply[1] == _WITH_PASSWORD
         self._next = self._read_password_reply if has_password else self._read_connected
@@ -104,23 +104,23 @@ class SocksStream:
 
     async def _read_password_reply(self) -> bytes:
         self._next = self._read_connected
-        return await self._take(2)
+        return await self._read_exactly(2)
 
     async def _read_connected(self) -> bytes:
-        head = await self._take(4)
+        head = await self._read_exactly(4)
         self._check(head[0] == _VERSION and head[1] <= _LAST_REPLY_CODE)
         length = _ADDRESS_LENGTHS.get(head[3])
         if head[3] == _DOMAIN:
-            (length,) = await self._take(1)
+            (length,) = await self._read_exactly(1)
         self._check(length is not None)
-        await self._take((length or 0) + 2)
+        await self._read_exactly((length or 0) + 2)
         self._next = None
         if head[1]:
             # httpcore reports the reason, but does not close the connection.
             await self._stream.aclose()
         return head[:2] + _NO_ADDRESS
 
-    async def _take(self, size: int) -> bytes:
+    async def _read_exactly(self, size: int) -> bytes:
         while len(self._received) < size:
             content: bytes = await self._stream.read(4096, self._limit)
             if not content:

@@ -221,7 +221,7 @@ class Connector:
                 sock.close()
                 raise
             encrypted = self._tls.encrypted
-            phases.enter("tls")
+            phases.enter_phase("tls")
             return await attacher.attach_tls(
                 sock, context, _server_name(origin), encrypted, protocols
             )
@@ -238,13 +238,13 @@ class Connector:
     ) -> socket.socket:
         if self._uds is None:
             return await self._hosts.connect(origin, phases, begun, is_checked=is_checked)
-        phases.enter("connect")
+        phases.enter_phase("connect")
         try:
             return await connect_unix(self._uds)
         except OSError as exc:
             raise ConnectFailed(f"{self._uds!r}: {exc}") from exc
         finally:
-            phases.leave()
+            phases.leave_phase()
 
     async def _connect_to_proxy(
         self,
@@ -288,7 +288,7 @@ class Connector:
             return transport
 
         async def shake_hands() -> Transport:
-            phases.enter("tls")
+            phases.enter_phase("tls")
             return await attacher.attach_tls_over(
                 transport, context, _server_name(origin), self.protocols.offered_to(origin)
             )
@@ -307,7 +307,7 @@ class Connector:
         while True:
             transport = await self._connect_to_proxy(proxy, phases, attacher, begun)
             begun = None
-            phases.enter("connect")
+            phases.enter_phase("connect")
             phases.observe("proxy.tunnel.started", host=origin.host, port=origin.port)
             try:
                 is_open = await open_tunnel(
@@ -321,7 +321,7 @@ class Connector:
                 phases.observe("proxy.tunnel.complete", return_value=None)
                 return transport if is_open else None
             finally:
-                phases.leave()
+                phases.leave_phase()
 
     async def _hosts_for(self, proxy: Proxy, origin: Origin, phases: ConnectPhases) -> list[str]:
         """Return what a proxy is asked to connect to, in turn: a name, or its addresses."""
@@ -362,7 +362,7 @@ class Connector:
         except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError, CertificateError both
             raise HandshakeFailed(f"{_server_name(origin)!r}: {exc}") from exc
         finally:
-            phases.leave()
+            phases.leave_phase()
 
 
 def unchecked(proxy: Proxy) -> str:

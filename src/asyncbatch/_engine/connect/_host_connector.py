@@ -115,11 +115,11 @@ class HostConnector:
         addresses = self._known_addresses(origin, phases)
         if addresses is not None:
             return addresses
-        phases.enter("dns")
+        phases.enter_phase("dns")
         try:
             return await self.resolver.resolve(origin.host, origin.port)
         finally:
-            phases.leave()
+            phases.leave_phase()
 
     def check(self, host: str, addresses: list[Address]) -> list[Address]:
         """
@@ -137,7 +137,7 @@ class HostConnector:
         self, origin: Origin, phases: ConnectPhases, begun: StartedConnect
     ) -> socket.socket:
         phases.connect = None  # `begin` has recorded a part of it
-        phases.enter("connect", begun.started)
+        phases.enter_phase("connect", begun.started)
         try:
             return await self._opener.finish(begun)
         except cancelled_class():
@@ -147,14 +147,14 @@ class HostConnector:
         except OSError as exc:
             raise self._connect_failed(origin, exc) from exc
         finally:
-            phases.leave()
+            phases.leave_phase()
 
     async def _race(
         self, origin: Origin, phases: ConnectPhases, addresses: list[Address]
     ) -> socket.socket:
         host, port = origin.host, origin.port
         silent: list[Address] = []
-        phases.enter("connect")
+        phases.enter_phase("connect")
         try:
             return await race(addresses, self._opener.connect, silent.extend)
         except cancelled_class():
@@ -165,7 +165,7 @@ class HostConnector:
         except (OSError, OverflowError) as exc:
             raise self._connect_failed(origin, exc) from exc
         finally:
-            phases.leave()
+            phases.leave_phase()
             self.resolver.note_silent(host, port, silent)
 
     def _connect_failed(self, origin: Origin, error: Exception) -> ConnectFailed:

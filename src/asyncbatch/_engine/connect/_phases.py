@@ -48,12 +48,12 @@ class ConnectPhases:
         # When the exchange that waits for the connection took it over; nothing before it counts.
         self._counts_from = 0.0
 
-    def enter(self, phase: Phase, at: float | None = None) -> None:
+    def enter_phase(self, phase: Phase, at: float | None = None) -> None:
         """Begin a phase, now or at a past time."""
         self._current = phase
         self._since = monotonic() if at is None else max(at, self._counts_from)
 
-    def leave(self) -> None:
+    def leave_phase(self) -> None:
         """End the phase in progress, if there is one."""
         if self._current is not None:
             setattr(self, self._current, self._so_far(self._current))

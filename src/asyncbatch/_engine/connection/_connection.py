@@ -135,7 +135,7 @@ class Connection:
         now = monotonic()
         if not exchange.first_byte_at:
             exchange.first_byte_at = now
-        self._take(exchange, content, now, None, False)
+        self._parse_received(exchange, content, now, None, False)
 
     def eof_received(self) -> None:
         """Handle the end of the peer's bytes."""
@@ -417,7 +417,7 @@ class Connection:
             arrival.read_on()
 
     # None of them keyword-only: CPython 3.11 specialises no call of a function that has such ones.
-    def _take(
+    def _parse_received(
         self,
         exchange: Exchange,
         content: bytes | memoryview | None,
@@ -498,4 +498,4 @@ class Connection:
         if isinstance(exc, MemoryError):  # not caused by the peer
             self.fail(exc)
             return
-        self._take(exchange, None, monotonic(), exc, is_clean)
+        self._parse_received(exchange, None, monotonic(), exc, is_clean)

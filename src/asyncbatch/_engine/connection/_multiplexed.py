@@ -193,7 +193,7 @@ class MultiplexedConnection:
             return
         except ProtocolError:
             self._drop(stream)
-            self._leave()
+            self._take_no_more()
             begin_again(exchange, self._pool)
             return
         if exchange.deadline < self.deadline:
@@ -216,11 +216,11 @@ class MultiplexedConnection:
     def expire(self, now: float) -> None:
         """Fail the exchanges of which a limit has passed."""
         if self._signs.are_overdue(now):
-            self._leave()
+            self._take_no_more()
         self._events.now = now
         for stream in list(self._streams.values()):
             if stream.deadline <= now:
-                self.give_up(stream, stream.passed_limit(now))
+                self.give_up_stream(stream, stream.passed_limit(now))
         if not self.is_closed:
             self._find_deadline()
 
@@ -239,7 +239,7 @@ class MultiplexedConnection:
 
     def retire(self) -> None:
         """Take no more exchanges, and close after the last one."""
-        self._leave()
+        self._take_no_more()
         if not self._streams:
             self.close()
 
@@ -277,7 +277,7 @@ class MultiplexedConnection:
 
     # Called by a stream.
 
-    def give_up(self, stream: Stream, error: Exception) -> None:
+    def give_up_stream(self, stream: Stream, error: Exception) -> None:
         """Reset a stream, and fail its exchange."""
         exchange = stream.exchange
         if exchange is None:
@@ -348,13 +348,13 @@ class MultiplexedConnection:
 
     def server_leaves(self) -> None:
         """Open no more streams; those that are open go on."""
-        self._leave()
+        self._take_no_more()
         if self._session.requires_http11:
             self._pool.require_http11(self.origin)
 
     def session_ended(self, error: ExchangeError) -> None:
         """Send what tells the server why, and fail all exchanges."""
-        self._leave()
+        self._take_no_more()
         if self._events.refused:
             self._send_refused_again()
         self.writer.write_last()
@@ -416,7 +416,7 @@ class MultiplexedConnection:
             self.watch(self._signs.deadline)
         self._schedule()
 
-    def _leave(self) -> None:
+    def _take_no_more(self) -> None:
         """Take no more exchanges."""
         if not self._limit.is_leaving:
             self._limit.is_leaving = True

@@ -26,7 +26,7 @@ class EventsConnection(Protocol):
         """End an exchange with its whole response, and start the one that follows it."""
         ...
 
-    def give_up(self, stream: Stream, error: Exception) -> None:
+    def give_up_stream(self, stream: Stream, error: Exception) -> None:
         """Reset a stream, and fail its exchange."""
         ...
 
@@ -90,7 +90,7 @@ class SessionEvents:
             return
         error = found.begin_body(head)
         if error is not None:
-            self._connection.give_up(found, error)
+            self._connection.give_up_stream(found, error)
 
     def content_received(self, stream: int, content: bytes, *, is_end: bool) -> None:
         """Handle bytes of the body."""
@@ -108,7 +108,7 @@ class SessionEvents:
                 self.session.consume(stream, len(content))
             error = found.add(content, self.now)
         if error is not None:
-            self._connection.give_up(found, error)
+            self._connection.give_up_stream(found, error)
 
     def trailers_received(self, stream: int, fields: tuple[tuple[bytes, bytes], ...]) -> None:
         """Handle the trailers, which end the response."""
@@ -130,7 +130,7 @@ class SessionEvents:
         error = TruncatedResponse(
             f"the server reset the stream{where}: {code_name(code)}", received=True
         )
-        self._connection.give_up(found, error)
+        self._connection.give_up_stream(found, error)
 
     def stream_refused(self, stream: int) -> None:
         """Note that the server has not processed a request."""
@@ -143,7 +143,7 @@ class SessionEvents:
         found = self._streams.get(stream)
         if found is not None and found.exchange is not None:
             self._note_first_byte(found.exchange)
-            self._connection.give_up(found, error)
+            self._connection.give_up_stream(found, error)
 
     def settings_changed(self) -> None:
         """Tell the connection."""

@@ -56,7 +56,7 @@ class StreamConnection(Protocol):
         """Whether it serves no further exchange."""
         ...
 
-    def give_up(self, stream: Stream, error: Exception) -> None:
+    def give_up_stream(self, stream: Stream, error: Exception) -> None:
         """Reset a stream, and fail its exchange."""
         ...
 
@@ -195,7 +195,7 @@ class Stream:
 
     def fail(self, error: Exception) -> None:
         """Fail the exchange by an error of its upload."""
-        self._connection.give_up(self, error)
+        self._connection.give_up_stream(self, error)
 
     # Called by the connection.
 

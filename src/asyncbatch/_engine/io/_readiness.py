@@ -46,7 +46,7 @@ class Watch(Protocol):
         """Call back at once for all sockets that can be read from now."""
         ...
 
-    def give_up(self) -> None:
+    def forget_all(self) -> None:
         """Watch no socket any more, without a call to the event loop, which was closed."""
         ...
 
@@ -122,7 +122,7 @@ class LoopWatch:
     def look_at_all(self) -> None:
         """Do nothing; only the event loop knows."""
 
-    def give_up(self) -> None:
+    def forget_all(self) -> None:
         """Do nothing; a closed event loop watches nothing."""
 
 
@@ -173,7 +173,7 @@ class EpollWatch:
         if not self._callbacks:
             self._close_if_unused(epoll)
 
-    def give_up(self) -> None:
+    def forget_all(self) -> None:
         """Watch no socket any more, without a call to the event loop, which was closed."""
         self._callbacks.clear()
         self._paused.clear()

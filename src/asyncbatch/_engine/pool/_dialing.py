@@ -294,7 +294,7 @@ class Dial:
 
     def spare(self, exchange: Exchange) -> None:
         """Continue for the next waiting exchange, since this one was served otherwise."""
-        self._leave(exchange)
+        self._detach(exchange)
         self.origin_pool.spare_dials[self] = None
 
     def take_over(self, exchange: Exchange) -> None:
@@ -309,7 +309,7 @@ class Dial:
         """Continue for an exchange that hopes for a connection, since this one waits no more."""
         # A caller whose time limit ended the exchange reads how long each phase took.
         self._phases.tell(exchange)
-        self._leave(exchange)
+        self._detach(exchange)
         hoping = self.origin_pool.hoping
         if not hoping:
             self.cancel()  # the task calls `dial_failed`
@@ -329,7 +329,7 @@ class Dial:
         if self._task is not None:
             self._task.cancel()
 
-    def _leave(self, exchange: Exchange) -> None:
+    def _detach(self, exchange: Exchange) -> None:
         exchange.dial = self.exchange = self._phases.observer = None
 
     async def _run(self, limit: float | None) -> PooledConnection:

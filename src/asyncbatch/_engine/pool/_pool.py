@@ -144,7 +144,7 @@ class Pool:
         The event loop's own transports are closed with their objects.
         """
         self.is_closed = True
-        self.watch.give_up()
+        self.watch.forget_all()
         for connection in [*self.in_use, *self.idle.members]:
             sock = connection.get_extra_info("socket")
             if isinstance(sock, socket.socket):

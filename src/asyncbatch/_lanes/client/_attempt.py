@@ -280,7 +280,7 @@ class ClientAttempt:
             if first is None:
                 response = await self._hops.send(native)
             else:
-                response, first = await self._hops.take(native, first), None
+                response, first = await self._hops.take_first_response(native, first), None
             response.history = list(history)
             if not (follow and response.has_redirect_location):
                 await self._read(response)

@@ -171,7 +171,7 @@ class Hops:
         state.hops += 1
         return response
 
-    async def take(self, native: Any, response: Any) -> Any:
+    async def take_first_response(self, native: Any, response: Any) -> Any:
         """
         Return the response to `native` as `send` does, if the exchange `first` has received it.
 

@@ -125,7 +125,7 @@ class WholeBodyDecoder:
         except NoThreads:
             return await job.run_here()
         finally:
-            job.give_up()
+            job.stop_decoding()
 
     def _decode_here(self, raw: bytes, coding: str, turn: LoopTurn) -> bytes:
         spent = AT_ONCE  # a failure costs the whole turn
@@ -167,7 +167,7 @@ class _Job:
         self._limit = limit
         self._is_given_up = False
 
-    def give_up(self) -> None:
+    def stop_decoding(self) -> None:
         """Make the thread stop at the next piece."""
         self._is_given_up = True
 

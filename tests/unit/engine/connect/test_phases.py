@@ -13,9 +13,9 @@ def test_the_time_of_a_blocked_loop_is_taken_out_of_a_phase() -> None:
     """The host was not asked in it."""
     phases = ConnectPhases()
 
-    phases.enter("connect", monotonic() - 100)
+    phases.enter_phase("connect", monotonic() - 100)
     phases.take_out(70)
-    phases.leave()
+    phases.leave_phase()
 
     assert phases.connect == pytest.approx(30, abs=10)
 
@@ -24,9 +24,9 @@ def test_a_phase_that_began_while_the_loop_was_blocked_takes_no_negative_time() 
     """The loop was blocked for longer than the phase lasted."""
     phases = ConnectPhases()
 
-    phases.enter("dns")
+    phases.enter_phase("dns")
     phases.take_out(100)
-    phases.leave()
+    phases.leave_phase()
 
     assert phases.dns is not None
     assert 0 <= phases.dns < 50
@@ -36,10 +36,10 @@ def test_an_exchange_that_takes_over_is_told_only_of_the_time_after_it() -> None
     """What came before was another exchange's, and may be longer than its own whole time."""
     phases = ConnectPhases()
     phases.dns = 50.0
-    phases.enter("connect", monotonic() - 100)
+    phases.enter_phase("connect", monotonic() - 100)
 
     phases.count_from_now()
-    phases.leave()
+    phases.leave_phase()
 
     assert phases.dns is None
     assert phases.connect is not None
@@ -51,8 +51,8 @@ def test_a_phase_that_began_before_it_was_taken_over_counts_from_then_on() -> No
     phases = ConnectPhases()
 
     phases.count_from_now()
-    phases.enter("connect", monotonic() - 100)
-    phases.leave()
+    phases.enter_phase("connect", monotonic() - 100)
+    phases.leave_phase()
 
     assert phases.connect is not None
     assert 0 <= phases.connect < 50

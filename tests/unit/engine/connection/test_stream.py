@@ -50,7 +50,7 @@ class Connection:
     def abandon_stream(self, stream: Stream) -> None:
         self.calls.append(("abandon",))
 
-    def give_up(self, stream: Stream, error: Exception) -> None:
+    def give_up_stream(self, stream: Stream, error: Exception) -> None:
         self.calls.append(("give up", error))
 
     def send_body(self, stream: Stream, content: bytes, *, is_end: bool) -> int:

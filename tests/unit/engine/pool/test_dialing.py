@@ -50,10 +50,10 @@ class Connector:
     async def connect(self, origin: Any, phases: Any, attacher: Any, begun: Any) -> Any:
         self.connects += 1
         self.begun = begun
-        phases.enter("connect", monotonic() - self.began_before)
+        phases.enter_phase("connect", monotonic() - self.began_before)
         if self.hold is not None:
             await self.hold.wait()
-        phases.leave()
+        phases.leave_phase()
         end = self.ends.pop(0)
         if isinstance(end, Exception):
             raise end
