@@ -12,11 +12,10 @@ from asyncbatch._batch._pending_file import PendingFile
 from asyncbatch._batch._workers import Workers, take_out_of
 from asyncbatch._lanes import Encoded, FileRelay, Plain, Received
 from asyncbatch._runtime._stalls import LATE
-from asyncbatch._schedule import Job, JobState
+from asyncbatch._schedule import Job
 from asyncbatch._values._request import UNSET, Unset
 from asyncbatch._values._retry_policy import IDEMPOTENT
 
-_START = JobState.START
 _NEVER = float("inf")
 
 
@@ -210,7 +209,7 @@ class FileWorker:
 
     def _interrupt(self) -> None:
         job, self._job = self._job, None
-        if job is not None and job.state is _START:
+        if job is not None:
             self._workers.ledger.interrupt(job, self._workers.clock())
 
     def _end_work(self, *, held: bool = True) -> None:
@@ -219,6 +218,6 @@ class FileWorker:
             workers.permits.release()
         workers.worker_ended(self)
         relay, self._relay = self._relay, None
-        if relay is not None:
-            del relay.owner  # it refers to this worker
-            workers.resting_relays.append(relay)
+        assert relay is not None
+        del relay.owner  # it refers to this worker
+        workers.resting_relays.append(relay)

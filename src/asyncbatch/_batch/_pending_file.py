@@ -7,7 +7,6 @@ one, so that neither the network waits for the disk, nor the disk for the networ
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 from asyncbatch._batch._make_result import saved_of
@@ -30,16 +29,13 @@ class PendingFile:
         has_task: Whether it has a task, which takes another way to the file.
     """
 
-    __slots__ = ("_error", "_job", "_received", "_relay", "_workers", "has_task")
+    __slots__ = ("_job", "_received", "_relay", "_workers", "has_task")
 
     def __init__(self, workers: Workers, job: Job, received: Received, relay: FileRelay) -> None:
         self._workers = workers
-        # None once it has its result.
-        self._job: Job | None = job
+        self._job = job
         self._received = received
         self._relay = relay
-        # The error of code that a callback has called; the task raises it.
-        self._error: BaseException | None = None
         self.has_task = False
 
     @property
@@ -49,44 +45,32 @@ class PendingFile:
 
     def begin_writing(self) -> None:
         """Release the slot at the host, and hand the body to the threads of the disk."""
-        workers, received = self._workers, self._received
-        job = self._job
-        assert job is not None
+        workers, job, received = self._workers, self._job, self._received
         workers.pending_files.add(self)
         workers.schedule.received(job, received.begun_at, workers.clock())
         job.download.write_whole(received.content, self._ended)
 
     def _ended(self) -> None:
         """Record the result of a file that is on the disk."""
-        job, workers, received = self._job, self._workers, self._received
-        assert job is not None
+        workers, job, received = self._workers, self._job, self._received
         saved = job.download.take_saved()
         if saved is None:
             workers.need_task(self)
             return
         ledger, now = workers.ledger, workers.clock()
-        try:
-            if job.weight:
-                ledger.let_go(job)
-            ledger.publish(
-                saved_of(job, received.response_builder, received.course, saved, now, ledger.epoch)
-            )
-        except BaseException as error:
-            self._error = error
-            workers.need_task(self)
-            return
-        self._job = None
+        if job.weight:
+            ledger.let_go(job)
+        ledger.publish(
+            saved_of(job, received.response_builder, received.course, saved, now, ledger.epoch)
+        )
         ledger.saved(job, now)
         workers.file_ended(self)
 
     async def work(self) -> None:
         """Take another way to the file, with a permit, as any request that has a task."""
         workers, job, received = self._workers, self._job, self._received
-        assert job is not None
         is_held = False
         try:
-            if self._error is not None:
-                raise self._error
             await workers.permits.acquire()
             is_held = True
             outcome = await workers.attempter.conclude_file(
@@ -96,32 +80,24 @@ class PendingFile:
                 job.deadline,
                 job.allowed,
             )
-            self._job = None
+        except BaseException:
+            workers.ledger.interrupt_file(job, workers.clock())
+            raise
+        else:
             workers.ledger.settle(job, outcome, workers.clock())
             workers.tell_feeder()
-        except BaseException:
-            self._interrupt()
-            raise
         finally:
-            self._error = None
             if is_held:
                 workers.permits.release()
             workers.file_ended(self)
 
     def abandon(self) -> None:
         """Give the file up, at the end of the batch."""
-        if self._job is not None:
-            wait: Callable[[], Awaitable[None]] | None = self._job.download.abandon()
-            if wait is not None:
-                self._workers.cut_files.append(wait)
-        self._interrupt()
-        self._workers.file_ended(self)
+        workers, job = self._workers, self._job
+        workers.cut_files.append(job.download.abandon())
+        workers.ledger.interrupt_file(job, workers.clock())
+        workers.file_ended(self)
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take the time of a blocked loop out of the request."""
         take_out_of(self._job, seconds, before)
-
-    def _interrupt(self) -> None:
-        job, self._job = self._job, None
-        if job is not None:
-            self._workers.ledger.interrupt_file(job, self._workers.clock())

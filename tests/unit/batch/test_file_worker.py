@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -14,12 +15,15 @@ import pytest
 
 from asyncbatch import FailureKind, Fetcher, Folder, Request, Retry
 from asyncbatch._batch._file_worker import FileWorker
+from asyncbatch._batch._workers import Workers
 from asyncbatch._engine.connection import _connection
-from asyncbatch._files import AT_ONCE
+from asyncbatch._files import AT_ONCE, Files
 from asyncbatch._files._file_writer import FileWriter
 from asyncbatch._files._unnamed import OpenFolders, UnnamedFile
+from asyncbatch._schedule import Job
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.raw_server import Peer, serve
+from tests.unit.batch.one_batch import OneBatch
 from tests.waiting import until
 
 MANY = 30
@@ -363,3 +367,176 @@ async def test_a_worker_whose_task_outlives_the_batch_begins_nothing(
     assert (statistics.batches, statistics.in_flight) == (0, 0)
     assert [request.target for request in server.requests].count("/later") == 4
     assert len(again.successes) == 4
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_an_interruption_in_a_callback_ends_the_batch(
+    server: LoopbackServer,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_read: bool,
+    is_cancelled: bool,
+) -> None:
+    """It is raised from the call, whether the next request has been read or not."""
+    server.on("/many/*", echo)
+    scope = anyio.CancelScope()
+    encode = Workers.encode_for_file
+
+    def interrupt() -> None:
+        if is_cancelled:
+            scope.cancel()
+        raise KeyboardInterrupt
+
+    def encode_or_interrupt(workers: Workers, url: str) -> Any:
+        if url.endswith("/3"):
+            interrupt()
+        return encode(workers, url)
+
+    def urls() -> Iterator[str]:
+        for number in range(3):
+            yield server.url(f"/many/{number}")
+        if not is_read:
+            interrupt()
+        yield server.url("/many/3")
+
+    async with Fetcher(concurrency=1, retry=None) as fetcher:
+        with (
+            scope,
+            monkeypatch.context() as patches,
+            contextlib.nullcontext() if is_cancelled else pytest.raises(KeyboardInterrupt),
+        ):
+            patches.setattr(Workers, "encode_for_file", encode_or_interrupt)
+            await fetcher.fetch_many(urls(), to=Folder(folder))
+
+        assert scope.cancelled_caught == is_cancelled
+        assert not any(host.in_flight for host in fetcher.statistics().by_host.values())
+        again = await fetcher.fetch_many([server.url("/many/4")], to=Folder(folder))
+
+    assert again[0].path == folder / "4"
+
+
+async def test_a_request_that_has_a_task_is_cut_off_by_the_time_limit_of_the_batch(
+    server: LoopbackServer, folder: Path, tried: list[str]
+) -> None:
+    """It has its result, as one that was not started."""
+    server.on("/hang", Reply().hang())
+    url = server.url("/hang")
+
+    async with Fetcher(concurrency=1, retry=None) as fetcher:
+        results = await fetcher.fetch_many(
+            [Request(url, "POST"), server.url("/later")], to=Folder(folder), batch_timeout=0.3
+        )
+        statistics = fetcher.statistics()
+
+    assert tried == [url]
+    assert [result.kind for result in results] == [FailureKind.timeout, FailureKind.not_started]
+    assert not any(host.in_flight for host in statistics.by_host.values())
+
+
+@pytest.mark.parametrize("is_cut_off", [True, False])
+async def test_a_worker_with_a_task_gives_its_permit_to_another_batch(
+    folder: Path, is_cut_off: bool
+) -> None:
+    """It waits for one then, and has none to give back if its batch is cancelled meanwhile."""
+    first, second = anyio.CancelScope(), anyio.CancelScope()
+    found: list[int | None] = []
+
+    async def play(peer: Peer) -> None:
+        await peer.read_request()
+        await until(lambda: slots.waiting > 0)
+        await peer.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        await peer.read_request()
+        await peer.until_closed()
+
+    async with serve(play) as server, Fetcher(concurrency=1, retry=None) as fetcher:
+        slots: Any = fetcher._slots
+
+        async def fetch(scope: anyio.CancelScope) -> None:
+            with scope:
+                results = await fetcher.fetch_many([server.url], to=Folder(folder))
+                found.extend(result.status_code for result in results)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fetch, first)
+            await server.until(lambda: len(server.requests) == 1)
+            tasks.start_soon(fetch, second)
+            await server.until(lambda: len(server.requests) == 2)
+            if is_cut_off:
+                first.cancel()
+                await until(lambda: fetcher.statistics().batches == 1)
+                assert fetcher.statistics().in_flight == 1
+            second.cancel()
+
+        assert fetcher.statistics().in_flight == 0
+
+    assert found == ([] if is_cut_off else [404])
+
+
+async def test_a_request_that_must_be_announced_is_announced_before_it_is_sent(
+    server: LoopbackServer, folder: Path
+) -> None:
+    """The others are not."""
+    server.on("/many/*", echo)
+    announced: list[tuple[int, int]] = []
+
+    async def announce(job: Job) -> None:
+        announced.append((job.index, len(server.requests)))
+
+    items = [
+        Request(server.url(f"/many/{number}"), "POST" if number % 2 else "GET")
+        for number in range(4)
+    ]
+    async with Fetcher(concurrency=1, retry=None) as fetcher:
+        shared: Any = fetcher._shared
+        one = OneBatch(shared, items, files=Files(Folder(folder)), announce=announce)
+        await one.batch.run()
+
+    assert announced == [(1, 1), (3, 3)]
+    assert all(result.ok for result in one.results)
+
+
+async def test_a_change_of_the_clients_headers_takes_no_task(
+    server: LoopbackServer, folder: Path, tried: list[str]
+) -> None:
+    """Not even if its connections are not kept any more."""
+    server.on("/many/*", echo)
+    async with Fetcher(concurrency=1, retry=None) as fetcher:
+
+        def urls() -> Iterator[str]:
+            for number in range(4):
+                if number == 2:
+                    fetcher.client.headers["connection"] = "close"
+                yield server.url(f"/many/{number}")
+
+        results = await fetcher.fetch_many(urls(), to=Folder(folder))
+    results.raise_for_failures()
+
+    assert tried == []
+    assert [request.headers["connection"] for request in server.requests] == [
+        *["keep-alive"] * 2,
+        *["close"] * 2,
+    ]
+
+
+@pytest.mark.parametrize(("late", "elapsed"), [(0.05, 0.05), (5.0, 0.0)])
+async def test_the_time_before_a_late_task_counts_for_no_request(
+    server: LoopbackServer, folder: Path, late: float, elapsed: float
+) -> None:
+    """The event loop was blocked until the task began, and not the server."""
+    server.on("/many/*", echo)
+    async with Fetcher(retry=None) as fetcher:
+        shared: Any = fetcher._shared
+        one = OneBatch(shared, (), files=Files(Folder(folder)))
+        workers, begun = one.batch._workers, one.clock()
+        workers.clock = lambda: begun + late
+        one.ledger.enter(server.url("/many/0"), 0, begun)
+        job = one.schedule.next(begun)
+        assert job is not None
+        await workers.permits.acquire()
+        worker = FileWorker(workers, job)
+        worker.has_task, worker.made_at = True, begun
+        await worker.work()
+
+        assert one.results[0].elapsed == pytest.approx(elapsed)
+        assert fetcher.statistics().in_flight == 0

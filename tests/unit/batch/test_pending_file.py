@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -18,8 +19,10 @@ from asyncbatch._api import _setup
 from asyncbatch._batch import _workers
 from asyncbatch._batch._pending_file import PendingFile
 from asyncbatch._batch._workers import PendingFiles, Workers
+from asyncbatch._files import Files
 from asyncbatch._files._unnamed import OpenFolder, OpenFolders, UnnamedFile
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
+from tests.unit.batch.one_batch import OneBatch, sharing
 from tests.waiting import until
 
 MANY = 30
@@ -346,3 +349,21 @@ async def test_a_batch_is_cancelled_while_a_file_waits_for_a_permit(
     assert statistics.in_flight == 0
     assert not any(host.in_flight for host in statistics.by_host.values())
     assert len(again.successes) == MANY
+
+
+async def test_a_blocked_loop_is_taken_out_of_a_file_that_is_brought_to_the_disk(
+    tmp_path: Path,
+) -> None:
+    """Its beginning and its deadline move."""
+    async with sharing() as shared:
+        one = OneBatch(shared, (), files=Files(Folder(tmp_path)))
+        workers: Any = one.batch._workers
+        one.ledger.enter("http://a.test/", 0, 1.0)
+        job = one.schedule.next(1.0)
+        assert job is not None
+        job.deadline = 9.0
+        received: Any = SimpleNamespace(content=b"")
+        workers.pending_files.add(PendingFile(workers, job, received, received))
+        workers.take_out(5.0, 2.0)
+
+        assert (job.first_started_at, job.deadline) == (6.0, 14.0)
