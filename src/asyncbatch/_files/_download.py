@@ -8,6 +8,7 @@ reads and writes the disk, in threads.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ import anyio
 import httpx
 
 from asyncbatch._files import _disk
+from asyncbatch._files._absence import is_absent
 from asyncbatch._files._continuation import (
     OWN_FIELDS,
     Action,
@@ -190,9 +192,9 @@ class Download:
         if text is None or self._exists != "skip" or self._checksum is not None:
             return None
         try:
-            found = look_for(text)
+            found = self._look_for(text)
             if found is None:
-                if not self._has_condition and look_for(self._naming.part_text) is None:
+                if not self._has_condition and self._look_for(self._naming.part_text) is None:
                     self._absent_until = monotonic() + FRESH
                 return None
         except OSError:
@@ -299,9 +301,13 @@ class Download:
         if text is None or self._has_condition:
             return False
         try:
-            return look_for(text) is None and look_for(self._naming.part_text) is None
+            return self._look_for(text) is None and self._look_for(self._naming.part_text) is None
         except OSError:
             return False  # a thread looks closer
+
+    def _look_for(self, path: str) -> os.stat_result | None:
+        """Do what `look_for` does, for a path in the folder, in the event loop."""
+        return None if is_absent(path, self._naming.folder) else look_for(path)
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers of the next try."""

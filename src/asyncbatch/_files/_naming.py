@@ -56,6 +56,7 @@ class Naming:
         "file_name",
         "of_url",
         "renames",
+        "text",
     )
 
     def __init__(self, folder: Folder, item: Request | str, claim: Claim, name: str | None) -> None:
@@ -70,10 +71,18 @@ class Naming:
         self._number = 0
         self.file_name: str | None = None
         """The name of the file; `None` if the server or a function names it."""
+        self.text: str | None = None
+        """The path of the file as text, as long as it has a name."""
         # The path that was asked for last.
         self._path: Path | None = None
         if name is not None or folder.name == "url":
-            self.file_name = claim(folder.path, self.of_url, renames=self.renames)
+            self._claim_name(self.of_url, renames=self.renames)
+
+    def _claim_name(self, name: str, *, renames: bool) -> str:
+        folder = self._folder.path
+        self.file_name = found = self._claim(folder, name, renames=renames)
+        self.text = _before_name(str(folder)) + found
+        return found
 
     @property
     def path(self) -> Path | None:
@@ -89,12 +98,6 @@ class Naming:
     def folder(self) -> str:
         """The path of its folder as text."""
         return str(self._folder.path)
-
-    @property
-    def text(self) -> str | None:
-        """The path of the file as text; `None` if the server or a function names it."""
-        name = self.file_name
-        return None if name is None else _before_name(str(self._folder.path)) + name
 
     @property
     def part_text(self) -> str:
@@ -122,21 +125,21 @@ class Naming:
         Raises:
             SinkFailure: Another request of the batch has it, or the caller's function raised.
         """
-        if self.file_name is None:
+        name = self.file_name
+        if name is None:
             try:
                 self._name = self._name_in(head)
-                self.file_name = self._claim(self._folder.path, self._name, renames=self.renames)
+                name = self._claim_name(self._name, renames=self.renames)
             except ValueError as error:
                 raise SinkFailure(FailureKind.invalid_request, error=error) from None
-        return self._folder.path / self.file_name
+        return self._folder.path / name
 
     def rename(self) -> Path:
         """Return the path with the next number: there is a file in the place of the last one."""
         assert self.file_name is not None
         self._number += 1
         name = numbered(self._name, self._number)
-        self.file_name = self._claim(self._folder.path, name, renames=True)
-        return self._folder.path / self.file_name
+        return self._folder.path / self._claim_name(name, renames=True)
 
     def _name_in(self, head: Head) -> str:
         naming = self._folder.name
