@@ -237,26 +237,12 @@ TARGETS = (
     ),
     *(
         Target(
-            f"from the call until 2,000 requests are sent, {ours.loop}",
+            f"2,000 slots open, beyond their requests, {ours.loop}",
             _case("2,000 slots", ours),
             None,
             20.0,
             "at most",
-            "10 µs for each slot on open connections: a large batch begins at once",
-            figure="opening",
-            unit=" ms",
-            scale=1e3,
-        )
-        for ours in (OURS, OURS_UVLOOP)
-    ),
-    *(
-        Target(
-            f"CPU of 2,000 slots beyond that of their requests, {ours.loop}",
-            _case("2,000 slots", ours),
-            None,
-            20.0,
-            "at most",
-            "10 µs to begin and to end a slot: 2,000 requests by 2,000 slots less those by 100",
+            "10 µs of CPU for each slot: 2,000 requests by 2,000 slots less the same by 100",
             figure="beyond",
             unit=" ms",
             scale=1e3,

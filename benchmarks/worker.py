@@ -296,7 +296,6 @@ async def measure_opening(setting: Setting, port: int) -> Figures:
         "requests": slots * workload.repeats,
         "wall": sum(walls),
         "cpu": sum(cpus),
-        "opening": median(walls),
         "beyond": median(wide - few_slots for wide, few_slots in pairs),
     }
 

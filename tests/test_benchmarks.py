@@ -120,13 +120,14 @@ async def test_it_is_measured_how_long_all_slots_take_to_open() -> None:
         )
 
     assert figures["requests"] == 40
-    assert 0.0 < figures["opening"] <= figures["wall"]
+    assert figures["wall"] > 0.0
     assert figures["cpu"] > 0.0
+    assert isinstance(figures["beyond"], float)
 
 
 def test_a_slot_may_take_10_us_to_open() -> None:
     """On both event loops."""
-    targets = [each for each in TARGETS if each.figure == "opening"]
+    targets = [each for each in TARGETS if each.figure == "beyond"]
     workload = BY_NAME["2,000 slots"]
 
     assert [target.above.entrants for target in targets] == [(OURS,), (OURS_UVLOOP,)]
