@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncbatch
+from asyncbatch._engine import EngineClosed
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._values._request import plain_url
@@ -44,6 +45,20 @@ def lanes_of(fetcher: asyncbatch.Fetcher) -> list[str]:
 
     engine.begin = noting
     return lanes
+
+
+def close_behind_first(engine: Any) -> None:
+    """Have an engine refuse all requests but the first, as a closed one does."""
+    begin: Callable[..., Any] = engine.begin
+    begun: list[Any] = []
+
+    def refusing(*args: Any, **kwargs: Any) -> Any:
+        if begun:
+            raise EngineClosed("the engine is closed")
+        begun.append(begin(*args, **kwargs))
+        return begun[0]
+
+    engine.begin = refusing
 
 
 def prepared_by(encoder: RequestEncoder, item: Any, limits: TimeLimits) -> PreparedRequest | None:

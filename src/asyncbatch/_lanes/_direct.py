@@ -376,7 +376,7 @@ class DirectLane:
         try:
             begun = self._begin(following, exchange.deadline)
         except (EngineClosed, RuntimeError):
-            prepared.watch = watch
+            # The client reports it. The watch has been told of the redirect and of this request.
             return None
         self._outcomes.log_head(head, prepared)
         hops.append(hop)

@@ -27,6 +27,7 @@ from asyncbatch import FailureKind, Fetcher, Request, Retry, SyncFetcher
 from asyncbatch.telemetry import OpenTelemetry
 from asyncbatch.testing import End, FakeClock, LoopbackServer, Raw, Reply
 from tests.proxies import Manner, ProxyServer
+from tests.served import close_behind_first
 from tests.traced import Traced
 
 pytestmark = pytest.mark.any_loop
@@ -203,6 +204,22 @@ async def test_each_hop_of_a_redirect_has_a_span_of_its_own(
     assert traced.told("error.type") == [None, None, "503", None, None, None]
     times = [time for span in traced.spans for time in (span.start_time, span.end_time)]
     assert times == sorted(times, key=lambda each: each or 0)
+
+
+async def test_a_hop_after_the_client_was_closed_has_one_span(
+    server: LoopbackServer, traced: Traced
+) -> None:
+    """It has begun, and was not sent."""
+    server.on("/a", Reply.redirect("/b"))
+    async with Fetcher(telemetry=traced.option(), retry=None) as fetcher:
+        client: Any = fetcher.client
+        close_behind_first(client.own_transport.engine)
+        result = await fetcher.fetch(server.url("/a"))
+
+    assert isinstance(result.error, httpx.ReadError)
+    assert [str(url)[-2:] for url in traced.told("url.full")] == ["/a", "/b"]
+    assert traced.told("http.response.status_code") == [302, None]
+    assert traced.told("error.type") == [None, "protocol"]
 
 
 async def test_the_count_begins_anew_with_each_request(

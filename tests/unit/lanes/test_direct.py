@@ -12,6 +12,7 @@ import pytest
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher, HTTPTransport, Request
 from asyncbatch.testing import LoopbackServer, Raw, Reply
+from tests.served import close_behind_first, lanes_of
 from tests.unit.lanes.conftest import TRUSTING, fetch
 from tests.unit.lanes.failures.test_of_client import ANSWERS
 from tests.virtual_time import virtual_time
@@ -343,3 +344,46 @@ async def test_a_reset_behind_some_bytes_is_told_at_once(
 
     assert not result.ok
     assert result.kind == kind
+
+
+async def test_cookies_of_the_headers_and_of_the_jar_are_sent_as_by_httpx(
+    server: LoopbackServer,
+) -> None:
+    """The known head of an origin is for the headers alone."""
+    server.on("/set", Reply(headers={"set-cookie": "jar=1; path=/"}))
+    paths, headers = ("/set", "/next", "/next"), {"cookie": "own=1"}
+
+    async with httpx.AsyncClient(headers=headers, trust_env=False) as client:
+        for path in paths:
+            await client.get(server.url(path))
+    async with Fetcher(retry=None, headers=headers, trust_env=False) as fetcher:
+        lanes = lanes_of(fetcher)
+        for path in paths:
+            await fetcher.fetch(server.url(path))
+
+    sent = [request.headers["cookie"] for request in server.requests]
+    assert sent[:3] == sent[3:]
+    assert lanes == ["direct"] * 3
+
+
+async def test_a_hop_after_the_client_was_closed_fails_as_in_the_client(
+    server: LoopbackServer, on_engine: httpx.AsyncClient
+) -> None:
+    """Between a redirect and the request that it leads to: that is not sent."""
+    server.on("/", Reply.redirect("/there"))
+    # With a limit of its own: a relay does not take it.
+    request = Request(server.url(), max_body=1000)
+
+    async with Fetcher(retry=None) as fetcher:
+        client: Any = fetcher.client
+        close_behind_first(client.own_transport.engine)
+        direct = await fetcher.fetch(request)
+    async with Fetcher(on_engine, retry=None) as fetcher:
+        transport: Any = on_engine._transport
+        close_behind_first(transport.engine)
+        by_client = await fetcher.fetch(request)
+
+    assert isinstance(direct.error, httpx.ReadError)
+    assert str(direct.error) == str(by_client.error) == "the engine is closed"
+    assert told(direct) == told(by_client)
+    assert [each.target for each in server.requests] == ["/", "/"]
