@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from asyncbatch._engine import NEVER, EngineClosed, Exchange, ExchangeLimits, TimedOut
-from asyncbatch._engine.http11 import InvalidRequest, UnjoinedBody, encode_fields
+from asyncbatch._engine.http11 import InvalidRequest, encode_fields
 from asyncbatch._lanes._make_outcome import OutcomeMaker
 from asyncbatch._lanes._sender import Sender
 from asyncbatch._lanes.client._attempt import Resumed
@@ -228,8 +228,6 @@ class HookedRequests:
         # The status first: httpx's search for the field takes longer than all other checks.
         is_usual = head.status < 300 and response.status_code == head.status
         if not is_usual and response.has_redirect_location:
-            return None
-        if isinstance(exchange.content, UnjoinedBody):  # large
             return None
         raw = content = bytes(exchange.content)
         headers = response.headers

@@ -521,3 +521,85 @@ async def test_a_failure_of_a_hooks_own_request_is_the_hooks(server: LoopbackSer
 
     assert result.kind == "callback"
     assert type(result.error) is httpx.RemoteProtocolError
+
+
+async def test_a_client_that_a_hook_closes_sends_nothing(server: LoopbackServer) -> None:
+    """And says why; no server has failed."""
+
+    async def close(_: httpx.Request) -> None:
+        await fetcher.client.aclose()
+
+    async with Fetcher(retry=None, event_hooks={"request": [close]}) as fetcher:
+        result = await fetcher.fetch(server.url())
+
+        given_up = [host.given_up for host in fetcher.statistics().by_host.values()]
+
+    assert isinstance(result.error, httpx.ReadError)
+    assert "the engine is closed" in str(result.error)
+    assert not server.requests
+    assert not any(given_up)
+
+
+async def test_fields_that_a_hook_replaces_by_no_headers_fail_the_request_alone(
+    server: LoopbackServer,
+) -> None:
+    """Httpx does not know what to do with them either, and raises where the body is read."""
+
+    async def replace(response: Any) -> None:
+        if response.url.path == "/bad":
+            response.headers = {"x-a": "1"}
+
+    hooks: dict[str, Any] = {"response": [replace]}
+    async with Fetcher(retry=None, event_hooks=hooks) as fetcher:
+        bad, good = await fetcher.fetch_many([server.url("/bad"), server.url()])
+
+    assert isinstance(bad.error, AttributeError)
+    assert good.ok
+
+
+FIELDS: dict[str, dict[str, str]] = {
+    "another protocol": {"connection": "upgrade", "upgrade": "echo"},
+    "a body in chunks": {"transfer-encoding": "chunked"},
+    "a line break": {"x-a": "1\nx-b: 2"},
+}
+
+
+@pytest.mark.parametrize("case", FIELDS)
+async def test_fields_of_a_hook_that_say_more_are_the_clients(
+    server: LoopbackServer, case: str
+) -> None:
+    """It sends them as httpx does, or refuses them in its words."""
+    server.on("/", Reply(body=b"ok", close=True))
+
+    async def add(request: httpx.Request) -> None:
+        request.headers.update(FIELDS[case])
+
+    hooks: dict[str, Any] = {"request": [add]}
+    expected: Any
+    async with httpx.AsyncClient(event_hooks=hooks, trust_env=False) as client:
+        try:
+            await client.get(server.url())
+            expected = None
+        except httpx.LocalProtocolError as error:
+            expected = type(error)
+    async with Fetcher(event_hooks=hooks, retry=None, trust_env=False) as fetcher:
+        lanes = lanes_of(fetcher)
+        result = await fetcher.fetch(server.url())
+
+    assert (None if result.ok else type(result.error)) is expected
+    assert "direct" not in lanes
+    seen = [request.headers.get("upgrade") for request in server.requests]
+    assert seen == ([] if expected else [FIELDS[case].get("upgrade")] * 2)
+
+
+async def test_hooks_may_wait_where_there_is_no_limit(server: LoopbackServer) -> None:
+    """As long as they like."""
+
+    async def wait(_: Any) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    hooks: dict[str, Any] = {"request": [wait], "response": [wait]}
+    async with Fetcher(retry=None, event_hooks=hooks, timeout=None) as fetcher:
+        result = await fetcher.fetch(server.url())
+
+    assert result.ok
