@@ -220,10 +220,10 @@ class FileRelay:
             deadline = min(self.deadline_at, now + self._seconds)
             exchange.renew(origin_head.origin, b"GET", payload, deadline, now)
             return exchange
-        if self._resting is exchange:
-            # Without what belongs to the last request: it may rest for long.
-            exchange.connection = exchange.head = None
-            exchange.payload = exchange.content = b""
+        # Without what belongs to the last request: it may rest for long. If the owner has begun
+        # another request meanwhile, which this exchange cannot send, it is not needed any more.
+        exchange.connection = exchange.head = None
+        exchange.payload = exchange.content = b""
         return None
 
     def _received(self, exchange: Exchange) -> Received | None:

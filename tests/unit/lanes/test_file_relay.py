@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -228,3 +231,60 @@ async def test_a_relay_of_a_closed_engine_begins_nothing(server: LoopbackServer)
         relay, encode = relay_of(fetcher, calls)
         encoded = encode(server.url("/"))
     assert not relay.begin(encoded)
+
+
+async def test_cookies_for_a_jar_of_the_callers_are_left_to_the_client(
+    server: LoopbackServer,
+) -> None:
+    """With the response that sets them, which is not handed over."""
+    server.on("/x", Reply(body=b"a", headers={"set-cookie": "a=1"}))
+    calls = Calls()
+    async with Fetcher(retry=None) as fetcher:
+        await fetcher.fetch(server.url())
+        fetcher.client.cookies.jar = CookieJar()
+        relay, encode = relay_of(fetcher, calls)
+        assert relay.begin(encode(server.url("/x")))
+        await until(calls.has_any)
+        relay.abandon()
+
+    assert (calls.bodies, calls.left) == ([], 1)
+
+
+async def test_a_relay_that_is_abandoned_at_its_end_calls_nothing_more(
+    server: LoopbackServer,
+) -> None:
+    """The event loop calls it once more, for an end that came just before."""
+    server.on("/held", Reply(delay=30.0))
+    calls = Calls()
+    async with Fetcher(retry=None) as fetcher:
+        await fetcher.fetch(server.url("/"))
+        relay, encode = relay_of(fetcher, calls)
+        assert relay.begin(encode(server.url("/held")))
+        exchange = relay._exchange
+        assert exchange is not None
+        exchange.settle()
+        relay.abandon()
+        await fetcher.fetch(server.url("/"))
+
+    assert not calls.has_any()
+
+
+async def test_a_client_may_keep_its_connections_from_now_on_while_files_are_fetched(
+    server: LoopbackServer, tmp_path: Path
+) -> None:
+    """The exchange that has closed them sends none of the others."""
+    headers = {"connection": "close"}
+    async with Fetcher(retry=None, concurrency=1, headers=headers) as fetcher:
+
+        def requests() -> Iterator[str]:
+            for number in range(6):
+                if number in (2, 4):
+                    fetcher.client.headers["connection"] = ("keep-alive", "close")[number == 4]
+                yield server.url(f"/{number}")
+
+        results = await fetcher.fetch_many(requests(), to=tmp_path)
+
+    assert [result.ok for result in results] == [True] * 6
+    fields = [request.headers["connection"] for request in server.requests]
+    assert fields == [*["close"] * 2, *["keep-alive"] * 2, *["close"] * 2]
+    assert server.statistics().connections == 4

@@ -741,3 +741,39 @@ async def test_a_single_fetch_has_the_limits_of_its_host(server: LoopbackServer)
         results = [await fetcher.fetch(server.url("/")) for _ in range(2)]
 
     assert [result.kind for result in results] == ["too_large"] * 2
+
+
+@pytest.mark.parametrize("own", [{}, {"json": [1]}])
+async def test_a_client_may_close_its_connections_or_keep_them_from_now_on(
+    server: LoopbackServer, own: dict[str, Any]
+) -> None:
+    """In the middle of a batch: each request is sent once, and the kept ones share a connection."""
+    headers = {"connection": "close"}
+    async with Fetcher(retry=None, concurrency=1, headers=headers) as fetcher:
+
+        def requests() -> Iterator[Any]:
+            for number in range(6):
+                if number in (2, 4):
+                    fetcher.client.headers["connection"] = ("keep-alive", "close")[number == 4]
+                yield Request(server.url(f"/{number}"), **own) if own else server.url(f"/{number}")
+
+        results = await fetcher.fetch_many(requests())
+
+    assert [result.ok for result in results] == [True] * 6
+    assert [(request.path, request.headers["connection"]) for request in server.requests] == [
+        *(("/0", "close"), ("/1", "close"), ("/2", "keep-alive"), ("/3", "keep-alive")),
+        *(("/4", "close"), ("/5", "close")),
+    ]
+    assert server.statistics().connections == 4
+
+
+async def test_a_relay_that_has_begun_nothing_can_be_abandoned(server: LoopbackServer) -> None:
+    """As at the end of a batch whose worker still waits for its task."""
+    async with Fetcher(concurrency=1) as fetcher:
+        await fetcher.fetch_many([server.url()] * 2)
+        (relay,) = resting(fetcher)
+        relay.abandon()
+        results = await fetcher.fetch_many([server.url()] * 2)
+
+    assert relay.abandoned is None
+    assert [result.ok for result in results] == [True, True]

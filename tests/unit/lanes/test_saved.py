@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -158,3 +159,22 @@ async def test_the_file_named_by_the_server_may_exist(server: LoopbackServer, tm
     assert result.ok
     assert (result.path, result.size) == (tmp_path / "there", 3)
     assert (tmp_path / "there").read_bytes() == b"old"
+
+
+async def test_a_client_that_was_closed_saves_nothing(
+    server: LoopbackServer, tmp_path: Path
+) -> None:
+    """And refuses in httpx's words, in the middle of a batch too."""
+    async with Fetcher(retry=None) as fetcher:
+
+        async def requests() -> AsyncIterator[Request]:
+            yield Request(server.url("/a"), to=tmp_path / "a")
+            await server.wait_until(lambda seen: seen.requests == 1)
+            await fetcher.client.aclose()
+            yield Request(server.url("/b"), to=tmp_path / "b")
+
+        results = await fetcher.fetch_many(requests())
+
+    assert isinstance(results[1].error, RuntimeError)
+    assert "client has been closed" in str(results[1].error)
+    assert not (tmp_path / "b").exists()
