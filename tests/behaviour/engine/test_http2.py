@@ -18,7 +18,8 @@ pytest.importorskip("h2")
 import asyncbatch
 from asyncbatch import Fetcher, HTTPTransport, Request
 from asyncbatch._engine import Connector, ExchangeLimits, HandshakeFailed, Origin, TimedOut
-from tests import aio
+from asyncbatch._engine.http11 import TruncatedResponse
+from tests import aio, raw_server
 from tests import http2_peer as wire
 from tests.engines import get
 from tests.http2_server import (
@@ -76,8 +77,6 @@ async def test_they_open_as_many_as_http11_needs_with_a_server_of_that() -> None
         await raw.read_request()
         await held.wait()
         await raw.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-
-    from tests import raw_server
 
     async with (
         raw_server.serve(hold, tls=server_context("http/1.1")) as raw,
@@ -169,6 +168,63 @@ async def test_a_request_waits_if_no_connection_may_be_opened() -> None:
 
     assert caught.value.phase == "pool"
     assert server.connections == 1
+
+
+async def test_a_place_goes_to_who_has_waited_longest_and_the_connection_to_its_origin() -> None:
+    """The connection stays idle for those of its origin, and serves them together later."""
+    held: dict[str, tuple[Conversation, int]] = {}
+
+    def hold(conversation: Conversation, stream: int) -> None:
+        held[conversation.path(stream)] = conversation, stream
+
+    async with (
+        serve_http2(hold, max_streams=1) as one,
+        serve_http2(hold) as two,
+        http2_engine(max_connections=10, max_in_use=1, max_idle=9) as engine,
+    ):
+        asking = [aio.ensure_future(get(engine, one.origin, "/0"))]
+        await until(lambda: "/0" in held)
+        for waiting, server in enumerate([two, one, one]):
+            asking.append(aio.ensure_future(get(engine, server.origin, f"/{waiting + 1}")))
+            # trio begins tasks in any order.
+            await until(lambda n=waiting: engine.counts()["waiting"] == n + 1)  # type: ignore[misc]
+        conversation, stream = held.pop("/0")
+        conversation.peer.h2.update_settings({3: 2})
+        answer_all(conversation, stream)
+        await until(lambda: bool(held))
+        first = set(held)
+        answer_all(*held.pop("/1"))
+        await until(lambda: {"/2", "/3"} <= held.keys())
+        for path in ("/2", "/3"):
+            answer_all(*held[path])
+        ones = [await each for each in asking]
+
+    assert first == {"/1"}
+    assert [each.content for each in ones] == paths(4)
+    assert (one.connections, two.connections) == (1, 1)
+
+
+async def test_who_hopes_for_a_connection_that_ends_at_once_gets_another() -> None:
+    """Its server has not even said how many requests it takes."""
+
+    async def script(raw: raw_server.Peer) -> None:
+        peer = wire.Peer()
+        if raw.number > 1:
+            await Conversation(raw, peer).run(answer_all)
+        while raw.number == 1 and not peer.requests:
+            peer.receive(await raw.reader.read(65_536))
+
+    async with (
+        raw_server.serve(script, tls=server_context("h2")) as raw,
+        http2_engine() as engine,
+    ):
+        origin = Http2Server(raw).origin
+        asking = [aio.ensure_future(get(engine, origin, f"/{n}")) for n in range(3)]
+        ends = await aio.gather(*asking, return_exceptions=True)
+
+    failed = [isinstance(end, TruncatedResponse) for end in ends]
+    assert sorted(failed) == [False, False, True]
+    assert raw.connections == 2
 
 
 async def test_who_waits_for_another_ones_connection_fails_as_it_does() -> None:

@@ -181,16 +181,10 @@ class Pool:
             return
         if self.waiters.everyone and self._serve_next(connection):
             return
-        origin_pool: OriginPool = connection.origin_pool
         self.in_use.discard(connection)
         self.idle.add(connection, now, idle_timeout)
         if self.waiters.starved:
             self._start_starved()
-            # Another exchange has taken the place, but the connection may still be idle.
-            mine = next(iter(origin_pool.waiting), None)
-            left = None if mine is None else self._take_idle(origin_pool, mine)
-            if mine is not None and left is not None:
-                self._serve(left, mine)
 
     def forget(self, connection: PooledConnection) -> None:
         """Remove a connection that was closed, and use its place."""
@@ -201,11 +195,9 @@ class Pool:
             self._forget_shared(connection, origin_pool)
         if connection in self.in_use:
             self.in_use.discard(connection)
-        elif connection in self.idle.members:
+        else:
             self.idle.remove(connection)
             del origin_pool.idle[connection]
-        else:
-            return
         origin_pool.connections -= 1
         self._origin_pools.tidy(origin_pool)
         if self.waiters.starved:
@@ -226,8 +218,6 @@ class Pool:
             if not connection.is_used and self.waiters.is_anothers_turn(first):
                 break
             self._serve(connection, first)
-        if connection.is_closed:
-            return
         if connection.is_used:
             self._share(connection)
         elif connection.has_room:
@@ -278,9 +268,6 @@ class Pool:
 
     def resend(self, exchange: Exchange) -> None:
         """Send an exchange again, on a connection that is opened for it alone."""
-        if self.is_closed:
-            exchange.fail(EngineClosed("the engine was closed"), monotonic())
-            return
         self.waiters.add(exchange)
         # The connection that has just been closed has left a place.
         origin_pool = self._origin_pools.find_or_add(exchange.origin)
@@ -333,9 +320,10 @@ class Pool:
             # Its server has come to require HTTP/1.1 while it was opened.
             origin_pool: OriginPool = connection.origin_pool
             origin_pool.streams = 1
-            connection.retire()
             if exchange is not None:
                 self._stop_waiting(exchange)
+            connection.retire()
+            if exchange is not None:
                 self.submit(exchange)
             self.dialler.dial_for_hoping(origin_pool)
             return
@@ -424,11 +412,10 @@ class Pool:
 
     def _stop_waiting(self, exchange: Exchange) -> None:
         self.waiters.discard(exchange)
-        origin_pool = self._origin_pools.kept.get(exchange.origin)
-        if origin_pool is not None:
-            origin_pool.waiting.pop(exchange, None)
-            origin_pool.hoping.pop(exchange, None)
-            self._origin_pools.tidy(origin_pool)
+        origin_pool = self._origin_pools.kept[exchange.origin]
+        origin_pool.waiting.pop(exchange, None)
+        origin_pool.hoping.pop(exchange, None)
+        self._origin_pools.tidy(origin_pool)
 
     def _serve_next(self, connection: PooledConnection) -> bool:
         """Serve the exchange that has waited longest, if of this origin; return whether."""
@@ -441,9 +428,9 @@ class Pool:
 
     def _expire_waiting(self, exchange: Exchange, now: float) -> None:
         phase: Phase = "pool"
-        origin_pool = self._origin_pools.kept.get(exchange.origin)
+        origin_pool = self._origin_pools.kept[exchange.origin]
         if now >= exchange.deadline:
             phase = "total"
-        elif origin_pool is not None and exchange in origin_pool.hoping:
+        elif exchange in origin_pool.hoping:
             phase = "pool" if origin_pool.connections else "connect"
         self.fail_waiting(exchange, TimedOut(phase))
