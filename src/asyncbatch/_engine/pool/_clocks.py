@@ -27,9 +27,10 @@ class PoolClocks:
 
     Attributes:
         deadlines: Tells when to look, and when the event loop was blocked.
-        on_stall: Called when it was; set by the lane.
+        on_stall: Called when it was. The engine sets it before the first exchange.
     """
 
+    on_stall: TakeOut
     # Set by `watch_over`, since these need `deadlines`.
     _waiters: Waiters
     _idle: IdleConnections
@@ -43,7 +44,6 @@ class PoolClocks:
     ) -> None:
         self._in_use = in_use
         self._expire_waiting = expire_waiting
-        self.on_stall: TakeOut | None = None
         self.deadlines = Deadlines(
             loop, self._look, is_busy=self._is_at_work, on_stall=self._stood_still
         )
@@ -76,8 +76,7 @@ class PoolClocks:
         for exchange in self._waiters.everyone:
             exchange.expires += more
             exchange.deadline += more
-        if self.on_stall is not None:
-            self.on_stall(seconds, before)
+        self.on_stall(seconds, before)
 
     def _shift(self, seconds: float, before: float) -> None:
         for connection in self._in_use:
