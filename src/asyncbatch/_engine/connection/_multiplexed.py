@@ -211,6 +211,8 @@ class MultiplexedConnection:
         self.writer.flush()
         if self._has_changed:
             self._events.now = monotonic()
+            if self._events.refused:
+                self._send_refused_again()
             self._tell_pool()
 
     def expire(self, now: float) -> None:
@@ -221,8 +223,7 @@ class MultiplexedConnection:
         for stream in list(self._streams.values()):
             if stream.deadline <= now:
                 self.give_up_stream(stream, stream.passed_limit(now))
-        if not self.is_closed:
-            self._find_deadline()
+        self._find_deadline()
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take the time of a blocked loop out of its exchanges."""
@@ -280,8 +281,7 @@ class MultiplexedConnection:
     def give_up_stream(self, stream: Stream, error: Exception) -> None:
         """Reset a stream, and fail its exchange."""
         exchange = stream.exchange
-        if exchange is None:
-            return
+        assert exchange is not None
         exchange.head = stream.head
         if exchange.limits.streams:
             exchange.content = stream.take_rest()
@@ -290,8 +290,7 @@ class MultiplexedConnection:
 
     def abandon_stream(self, stream: Stream) -> None:
         """Reset a stream whose exchange was abandoned."""
-        if stream.exchange is not None:
-            self._reset(stream)
+        self._reset(stream)
 
     def watch(self, deadline: float) -> None:
         """Call `expire` soon after `deadline`."""
@@ -351,6 +350,13 @@ class MultiplexedConnection:
         self._take_no_more()
         if self._session.requires_http11:
             self._pool.require_http11(self.origin)
+
+    def server_refuses(self) -> None:
+        """Start the refused requests elsewhere, after the bytes at hand or this turn."""
+        # What is written while bytes are not received may be refused too: by a `GOAWAY` that came
+        # while it waited to be written.
+        self._has_changed = True
+        self._schedule()
 
     def session_ended(self, error: ExchangeError) -> None:
         """Send what tells the server why, and fail all exchanges."""
@@ -444,7 +450,7 @@ class MultiplexedConnection:
             self._pool.unshare(self)
         for stream in refused:
             exchange = stream.exchange
-            if exchange is not None:
+            if exchange is not None:  # otherwise it was given up in this turn
                 self._drop(stream)
                 is_counted = not (self._limit.is_leaving and self.served)
                 send_refused_again(exchange, self._pool, self._events.now, is_counted=is_counted)
@@ -477,8 +483,10 @@ class MultiplexedConnection:
 
     def _end_all(self, cause: Exception | None, error_of: Callable[[Stream], Exception]) -> None:
         """Close, and end all exchanges: fail them, or start them again."""
-        is_closing = isinstance(cause, EngineClosed)
-        unsent = set() if is_closing else {stream.number for stream in self.writer.unsent}
+        # Without memory, another connection could not write them either.
+        is_final = isinstance(cause, EngineClosed | MemoryError)
+        waiting = [] if is_final else [*self.writer.unsent, *self._events.refused]
+        unsent = {stream.number for stream in waiting}
         was_silent = bool(self._signs.asked_at)
         ended: list[tuple[Stream, Exchange, Exception]] = []
         for stream in list(self._streams.values()):
@@ -492,7 +500,7 @@ class MultiplexedConnection:
         self.close()
         for stream, exchange, error in ended:
             if stream.number in unsent and not isinstance(exchange.body, Upload):
-                begin_again(exchange, self._pool)
+                send_refused_again(exchange, self._pool, monotonic(), is_counted=not self.served)
             elif was_silent and not exchange.has_resent and may_send_again(exchange, error):
                 exchange.has_resent = True
                 begin_again(exchange, self._pool)

@@ -42,6 +42,10 @@ class EventsConnection(Protocol):
         """Open no more streams; those that are open go on."""
         ...
 
+    def server_refuses(self) -> None:
+        """Start the refused requests elsewhere, after the bytes at hand or this turn."""
+        ...
+
     def session_ended(self, error: ExchangeError) -> None:
         """Send what tells the server why, and fail all exchanges."""
         ...
@@ -57,8 +61,8 @@ class SessionEvents:
 
     Attributes:
         session: The session.
-        refused: Streams that the server has refused in the bytes at hand.
-        now: When these have arrived.
+        refused: Streams that the server has refused, and whose requests are to start elsewhere.
+        now: When the bytes at hand have arrived.
     """
 
     __slots__ = ("_connection", "_streams", "now", "refused", "session")
@@ -137,6 +141,7 @@ class SessionEvents:
         found = self._streams.get(stream)
         if found is not None:
             self.refused.append(found)
+            self._connection.server_refuses()
 
     def stream_failed(self, stream: int, error: ExchangeError) -> None:
         """Fail the exchange of a response that is not valid, or too large."""

@@ -31,6 +31,8 @@ from asyncbatch._engine.http11 import (
     ResponseTooLarge,
     TruncatedResponse,
 )
+from asyncbatch._engine.io._tls_transport import TLSTransport
+from asyncbatch._engine.pool._pool import Pool
 from tests import aio, raw_server
 from tests import http2_peer as wire
 from tests.engines import STREAMS, engine_for, get, head_of, read_all, send_request
@@ -469,6 +471,38 @@ def _leaves(engine: Any) -> bool:
     return any(connection._limit.is_leaving for connection in engine._pool.in_use)
 
 
+@pytest.mark.parametrize("meanwhile", ["nothing", "lost", "abandoned"])
+async def test_a_request_that_waits_to_be_written_while_the_server_leaves_goes_elsewhere(
+    meanwhile: str,
+) -> None:
+    """At once, whatever its method, and not only when more bytes come."""
+    held = Held()
+    async with serve_http2(held) as server, http2_engine() as engine:
+        slow = aio.ensure_future(get(engine, server.origin, "/slow"))
+        await server.until(lambda: "/slow" in held.streams)
+        (connection,) = engine._pool.in_use  # type: ignore[union-attr]
+        connection.pause_writing()
+        other = engine.begin(server.origin, b"POST", head_of("POST", "/other"))
+        conversation, stream = held.streams["/slow"]
+        conversation.send(wire.goaway(stream))
+        await until(lambda: _leaves(engine))
+        connection.resume_writing()
+        if meanwhile == "lost":
+            connection.connection_lost(ConnectionResetError())
+        elif meanwhile == "abandoned":
+            engine.abandon(other)
+            other = engine.begin(server.origin, b"POST", head_of("POST", "/third"))
+        path = "/third" if meanwhile == "abandoned" else "/other"
+        await server.until(lambda: path in held.streams)
+        held.answer(path)
+        await other.future
+        slow.cancel()
+        await aio.gather(slow, return_exceptions=True)
+
+    assert other.content == b"ok"
+    assert server.paths == ["/slow", path]
+
+
 async def test_a_refused_request_is_sent_again() -> None:
     """The server has not processed it."""
     refused: list[str] = []
@@ -514,14 +548,23 @@ def require_http11(conversation: Conversation, stream: int) -> None:
 
 async def test_an_origin_that_requires_http11_gets_it_from_then_on() -> None:
     """RFC 9113 §7: the request is sent again, and later ones are not tried over HTTP/2."""
-    async with serve_http2(require_http11) as server, http2_engine() as engine:
+    async with (
+        serve_http2(require_http11) as server,
+        serve_http2() as neighbour,
+        http2_engine() as engine,
+    ):
+        await get(engine, neighbour.origin)
         ones = [await get(engine, server.origin, f"/{n}") for n in range(3)]
         more = await aio.gather(*[get(engine, server.origin, f"/m{n}") for n in range(5)])
+        still = await get(engine, neighbour.origin)
 
     versions = {each.head.version for each in (*ones, *more) if each.head is not None}
     assert versions == {b"HTTP/1.1"}
     assert {each.content for each in (*ones, *more)} == {b"ok"}
     assert len(server.conversations) == 1
+    assert still.head is not None
+    assert still.head.version == b"HTTP/2"
+    assert neighbour.connections == 1
 
 
 async def test_an_unsafe_request_is_not_sent_again_over_http11() -> None:
@@ -575,15 +618,22 @@ async def test_all_that_wait_go_over_http11_once_the_origin_requires_it() -> Non
     assert len(server.conversations) == 1
 
 
+class Late(Protocols):
+    """Learns that an origin requires HTTP/1.1 only when a connection to it was opened."""
+
+    is_late = True
+    spoke_http2 = False
+
+    def speaks_http2(self, transport: Any, origin: Origin) -> bool:
+        speaks = super().speaks_http2(transport, origin)
+        if self.is_late:
+            self.spoke_http2 = speaks
+            self.require_http11(origin)
+        return speaks
+
+
 async def test_a_connection_that_is_opened_meanwhile_is_not_used() -> None:
     """Its server has chosen HTTP/2 before it was known that the origin requires HTTP/1.1."""
-
-    class Late(Protocols):
-        def speaks_http2(self, transport: Any, origin: Origin) -> bool:
-            speaks = super().speaks_http2(transport, origin)
-            self.require_http11(origin)
-            return speaks
-
     connector = Connector(client_context, http2=True)
     connector.protocols = Late(http1=True, http2=True)
     async with serve_http2() as server, http2_engine(connector=connector) as engine:
@@ -592,6 +642,96 @@ async def test_a_connection_that_is_opened_meanwhile_is_not_used() -> None:
     assert {each.content for each in ones} == {b"ok"}
     assert {each.head.version for each in ones if each.head is not None} == {b"HTTP/1.1"}
     assert all(not each.peer.requests for each in server.conversations)
+
+
+async def test_nor_if_the_request_that_it_was_opened_for_was_served_meanwhile() -> None:
+    """By the connection that it waited for too."""
+    connector = Connector(client_context, http2=True)
+    connector.protocols = late = Late(http1=True, http2=True)
+    late.is_late = False
+    original, going = connector.connect, aio.Event()
+
+    async def slow(*args: Any) -> Any:
+        await going.wait()
+        return await original(*args)
+
+    held = Held()
+    async with (
+        serve_http2(held, max_streams=1) as server,
+        http2_engine(connector=connector) as engine,
+    ):
+        first = aio.ensure_future(get(engine, server.origin, "/first"))
+        await server.until(lambda: "/first" in held.streams)
+        connector.connect = slow  # type: ignore[method-assign]
+        second = aio.ensure_future(get(engine, server.origin, "/second"))
+        await until(lambda: engine.counts()["connecting"] == 1)
+        held.answer("/first")
+        await server.until(lambda: "/second" in held.streams)
+        late.is_late = True
+        going.set()
+        await until(lambda: not engine.counts()["connecting"])
+        assert engine.counts()["connections"] == 1
+        held.answer("/second", b"served")
+        ones = [await each for each in (first, second)]
+
+    assert [each.content for each in ones] == [b"ok", b"served"]
+    assert late.spoke_http2
+    assert server.conversations[0].path(3) == "/second"
+
+
+async def test_a_server_that_leaves_before_it_is_asked_fails_one_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its `GOAWAY` came before the connection was the pool's; the next one gets a new one."""
+    original = Pool.connection_on
+
+    def connection_on(pool: Pool, transport: Any, origin_pool: Any) -> Any:
+        connection = original(pool, transport, origin_pool)
+        connection.received(wire.settings() + wire.goaway(0))  # type: ignore[attr-defined]
+        return connection
+
+    async with serve_http2() as server, http2_engine() as engine:
+        with monkeypatch.context() as leaving:
+            leaving.setattr(Pool, "connection_on", connection_on)
+            with pytest.raises(TruncatedResponse, match="at once"):
+                await get(engine, server.origin)
+        one = await get(engine, server.origin)
+
+    assert one.content == b"/"
+    assert server.paths == ["/"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "error", "attempts"),
+    [
+        (MemoryError(), MemoryError, 1),
+        (ssl.SSLError(1, "cannot encrypt"), RequestRefused, MAX_REFUSALS + 1),
+    ],
+)
+async def test_a_first_request_that_cannot_be_written_fails_and_is_not_tried_forever(
+    cause: Exception, error: type[Exception], attempts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection is closed with it, and the next request opens another."""
+    original, refused = TLSTransport.write, 0
+
+    def write(transport: Any, content: bytes) -> None:
+        nonlocal refused
+        if transport._owner.origin_pool is None:  # what the server's settings are answered with
+            original(transport, content)
+        else:
+            refused += 1
+            transport._report_end(cause)
+
+    async with serve_http2() as server, http2_engine() as engine:
+        with monkeypatch.context() as failing:
+            failing.setattr(TLSTransport, "write", write)
+            with pytest.raises(error):
+                await get(engine, server.origin)
+        assert engine.counts()["connections"] == 0
+        one = await get(engine, server.origin)
+
+    assert one.content == b"/"
+    assert refused == attempts
 
 
 async def test_without_http11_the_failure_says_what_is_required() -> None:

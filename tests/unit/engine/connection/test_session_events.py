@@ -33,6 +33,9 @@ class Recorder(Connection):
     def server_leaves(self) -> None:
         self.calls.append(("leaves",))
 
+    def server_refuses(self) -> None:
+        self.calls.append(("refuses",))
+
     def session_ended(self, error: Exception) -> None:
         self.calls.append(("ended", error))
 
