@@ -54,10 +54,7 @@ def _about(figures: Figures, part: str | None) -> str:
     parts += [plural(count, "host")] if count else []
     begun, span = figures.begun_at, figures.span
     if begun is not None and span is not None:
-        try:
-            began = datetime.fromtimestamp(begun, UTC)
-        except (ValueError, OverflowError, OSError):
-            return " · ".join(parts)
+        began = datetime.fromtimestamp(begun, UTC)
         text = began.strftime("%Y-%m-%d %H:%M:%S")
         parts.append(f'<time datetime="{began.isoformat(timespec="seconds")}">{text} UTC</time>')
     return " · ".join(parts)

@@ -19,8 +19,8 @@ BINS = 160
 """Most bins. There are at least half as many, unless all of it took less than 80 ms."""
 FINEST = 2.0**-10
 """The least width of a bin, in seconds. All widths are this, doubled a number of times."""
-_LATEST = 1e12
-"""Seconds since 1970 beyond which a time is invalid: 30,000 years."""
+_LATEST = 32_503_680_000.0
+"""Seconds since 1970 beyond which a time is invalid: the year 3000, the last one on Windows."""
 ENDED_WAITING = {"host_down", "retry_after", "not_started"}
 """Kinds of failures that end a request while it waits for its next try."""
 
