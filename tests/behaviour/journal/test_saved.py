@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import httpx
@@ -178,3 +178,34 @@ async def test_a_file_of_the_journal_is_taken(server: LoopbackServer, tmp_path: 
     assert served.from_journal
     assert refused.kind == "invalid_request"
     assert await anyio.Path(tmp_path / "file").read_text() == "body of /a"
+
+
+@pytest.mark.parametrize("exists", ["skip", "rename"])
+async def test_a_kept_file_that_another_request_has_is_refused(
+    server: LoopbackServer, tmp_path: Path, exists: Literal["skip", "rename"]
+) -> None:
+    """Unless that request has taken another name; in a later run the file is served."""
+    one, two = server.url("/one/x"), server.url("/two/x")
+    journal, to = tmp_path / "run.db", Folder(tmp_path / "files", exists=exists)
+    await fetch([one], journal, to)
+    has_first = anyio.Event()
+
+    async def requests() -> AsyncIterator[str]:
+        yield two
+        await has_first.wait()
+        yield one
+
+    async with Fetcher() as fetcher, fetcher.stream(requests(), journal=journal, to=to) as results:
+        first = await anext(results)
+        has_first.set()
+        second = await anext(results)
+    [later] = await fetch([one], journal, to)
+
+    kept = to.path / "x"
+    if exists == "skip":
+        assert (first.path, second.kind) == (kept, "invalid_request")
+        assert "another request of this batch has the file" in str(second.error)
+    else:
+        assert (first.path, second.path) == (to.path / "x (1)", kept)
+    assert second.from_journal == (exists == "rename")
+    assert (later.from_journal, later.path) == (True, kept)

@@ -11,7 +11,14 @@ import pytest
 
 from asyncbatch import Folder, Request
 from asyncbatch._files import Files
-from asyncbatch._journal._saved import SavedFile, destination_of, names_file, place_of
+from asyncbatch._journal._saved import (
+    SavedFile,
+    destination_of,
+    names_file,
+    place_of,
+    saved_in,
+)
+from tests.samples import success
 
 URL = "http://host.test/a"
 
@@ -103,3 +110,15 @@ def test_a_checksum_decides_about_a_file_of_another_time(tmp_path: Path) -> None
     assert place_of(saved, request, to) is None
     assert place_of(saved_at(path), request, to) is None
     assert place_of(saved_at(path, checksum), Request(URL), to) is None
+
+
+def test_a_file_that_is_gone_before_it_is_recorded_is_in_no_place(tmp_path: Path) -> None:
+    """Whatever stands there later: its time is not known."""
+    path = tmp_path / "files" / "a"
+    saved = saved_in(success(saved=(path, 4, None)))
+    there = saved_at(path)
+
+    assert saved is not None
+    assert saved == there._replace(resumed_from=None, modified=None)
+    assert place_of(there, URL, path.parent) == path
+    assert place_of(saved, URL, path.parent) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -307,3 +308,22 @@ def test_a_cache_of_heads_is_bounded() -> None:
 
     assert max(sizes) < 1000
     assert cache[1999] == 1999
+
+
+def test_a_journal_that_cannot_be_looked_at_is_written_to(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is open; only a folder above it is closed."""
+    store = opened(path)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", refuse)
+        store.write([(record(b"k0"), b"body")])
+    store.close()
+    again = opened(path)
+
+    assert [found.content for found in find(again, b"k")] == [b"body"]
+    again.close()
