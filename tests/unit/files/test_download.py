@@ -457,3 +457,22 @@ async def test_without_threads_what_has_arrived_is_kept_at_once(
     await file.end_try()
 
     assert (tmp_path / "x.part").read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+async def test_only_a_file_that_is_not_on_the_disk_is_given_up(tmp_path: Path, is_written: bool):
+    """It gets no name; whoever needs to know waits for its thread."""
+    file = download(tmp_path)
+    ended = anyio.Event()
+    assert file.begin_try_nowait()
+    file.write_whole(b"abc", ended.set)
+    if is_written:
+        await ended.wait()
+        if file.take_saved() is None:
+            pytest.skip("this file system has no files without names")
+    wait = file.abandon()
+    if wait is not None:
+        await wait()
+
+    assert (wait is None) == is_written
+    assert names(tmp_path) == (["x"] if is_written else [])

@@ -525,3 +525,14 @@ def test_a_system_that_does_not_name_its_start_is_taken_for_the_same(
     assert again.state() == {"etag": '"1"'}
     assert again.size == 3
     again.close()
+
+
+def test_a_part_that_was_removed_is_not_missed(tmp_path: Path):
+    """By another program, say; nothing of it remains."""
+    part = opened(tmp_path / "x")
+    part.keep({"etag": '"1"'})
+    part.write([b"ours"])
+    (tmp_path / "x.part").unlink()
+    part.remove()
+
+    assert names(tmp_path) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -186,3 +187,24 @@ def test_a_file_system_without_such_files_is_no_error(
     monkeypatch.setattr(os, "open", refuse)
 
     assert folder.open_unnamed() is None
+
+
+def test_a_folder_that_cannot_be_used_is_closed(
+    folders: OpenFolders, folder: OpenFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its server has gone, say."""
+    opened: list[int] = []
+
+    def refuse(fd: int) -> os.stat_result:
+        opened.append(fd)
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    (tmp_path / "other").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", refuse)
+        with pytest.raises(OSError, match=os.strerror(errno.ESTALE)):
+            folders.get(str(tmp_path / "other"))
+
+    [fd] = opened
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        os.fstat(fd)
