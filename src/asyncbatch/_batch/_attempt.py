@@ -154,7 +154,7 @@ class Attempter:
             return Outcome(kind=FailureKind.invalid_request, error=error, started_at=started_at)
         if sink is not None:
             own = limits.max_body
-            sink.max_body = self.max_file if isinstance(own, Unset) else own
+            sink.set_max_body(self.max_file if isinstance(own, Unset) else own)
             limits = for_files(limits)
         left = None if deadline_at is None else deadline_at - started_at
         seconds = _shorter(limits.total, left)
@@ -281,7 +281,7 @@ class Attempter:
         total = for_files(self.limits).total
         seconds = _shorter(total, left)
         own = self.limits.max_body
-        download.max_body = self.max_file if isinstance(own, Unset) else own
+        download.set_max_body(self.max_file if isinstance(own, Unset) else own)
         try:
             download.forget_whole()
             tried = with_headers(download.request, IDENTITY)

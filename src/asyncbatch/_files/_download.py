@@ -154,13 +154,8 @@ class Download:
             )
         return writer
 
-    @property
-    def max_body(self) -> int | None:
-        """Most bytes of the body; set before each try."""
-        return self._writer.max_body
-
-    @max_body.setter
-    def max_body(self, max_body: int | None) -> None:
+    def set_max_body(self, max_body: int | None) -> None:
+        """Set the most bytes of the body, before each try."""
         self._writer.max_body = max_body
 
     @property

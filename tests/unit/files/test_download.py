@@ -292,7 +292,7 @@ async def test_a_cancelled_try_leaves_nothing_locked(
 async def test_a_body_longer_than_its_limit_is_dropped(tmp_path: Path):
     """By its head, or when it is longer than that."""
     file = download(tmp_path)
-    file.max_body = 5
+    file.set_max_body(5)
     await file.begin_try()
     with pytest.raises(TooLarge):
         await file.accept(head(content_length=6))
