@@ -321,7 +321,7 @@ class Batch:
         assert self._batch_timeout is not None
         now = self.clock()
         turn = TimeSlice()
-        for job in self._ledger.withdraw(now):
+        for job in self._ledger.withdraw_unfinished(now):
             await self._wait_for(turn, self._output.may_start)
             self._ledger.time_out(job, self._batch_timeout, now)
         if not self._source.can_be_finished:

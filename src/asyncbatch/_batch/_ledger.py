@@ -120,7 +120,7 @@ class Ledger:
             try:
                 origin = self._origin_of(item)
             except Exception as error:
-                self._finish(rejected(item, index, error, self._lane))
+                self._finish_request(rejected(item, index, error, self._lane))
                 return
         download = None
         if self.files.to is not None or (type(item) is not str and _names_file(item)):
@@ -173,7 +173,7 @@ class Ledger:
         try:
             download = self.files.download_of(item if type(item) is str else Request.of(item))
         except ValueError as error:
-            self._finish(rejected(item, index, error, self._lane))
+            self._finish_request(rejected(item, index, error, self._lane))
             return _HAS_RESULT
         if download is None:
             return None
@@ -182,7 +182,7 @@ class Ledger:
         found = download.found_nowait()
         if found is None:
             return download
-        self._finish(skipped(item, index, found, self._lane))
+        self._finish_request(skipped(item, index, found, self._lane))
         return _HAS_RESULT
 
     def _origin_of(self, item: Any) -> HostKey:
@@ -240,10 +240,10 @@ class Ledger:
                 self._note_retry(job, outcome, decision.delay)
                 return
             if decision.action is RetryAction.OUT_OF_BUDGET:
-                self._finish(unpaid(job, outcome, now, self._lane, self.epoch), job)
+                self._finish_request(unpaid(job, outcome, now, self._lane, self.epoch), job)
                 return
             outcome = refused(job, outcome, decision, self._lane.binding)
-        self._finish(result_of(job, outcome, now, self._lane, self.epoch), job)
+        self._finish_request(result_of(job, outcome, now, self._lane, self.epoch), job)
 
     def _ask(self, job: Job, outcome: Outcome, now: float) -> float:
         """Call `Retry.when` with a failure, if there is one; return the time afterwards."""
@@ -299,7 +299,7 @@ class Ledger:
             outcome = paused(job, now, binding)
         else:
             outcome = too_late("deadline", job.allowed or 0.0, binding)
-        self._finish(result_of(job, outcome, now, self._lane, self.epoch), job)
+        self._finish_request(result_of(job, outcome, now, self._lane, self.epoch), job)
 
     def interrupt(self, job: Job, now: float) -> None:
         """Record that the attempt of `job` was cancelled."""
@@ -311,7 +311,7 @@ class Ledger:
         self._schedule.saved(job, now)
         self._interrupted.append(job)
 
-    def withdraw(self, now: float) -> list[Job]:
+    def withdraw_unfinished(self, now: float) -> list[Job]:
         """Return all requests without a result, in input order; none of them starts again."""
         jobs = [*self._interrupted, *self._schedule.close(now)]
         self._interrupted.clear()
@@ -320,15 +320,17 @@ class Ledger:
     def time_out(self, job: Job, batch_timeout: float, now: float) -> None:
         """Give `job` its result at the time limit of the batch."""
         if not job.attempts:
-            self._finish(not_started(job.request, job.index, batch_timeout, self._lane), job)
+            self._finish_request(
+                not_started(job.request, job.index, batch_timeout, self._lane), job
+            )
             return
         outcome = too_late("batch_timeout", batch_timeout, self._lane.binding)
-        self._finish(result_of(job, outcome, now, self._lane, self.epoch), job)
+        self._finish_request(result_of(job, outcome, now, self._lane, self.epoch), job)
 
     def reject_unread(self, item: Any, index: int, batch_timeout: float) -> None:
         """Enter `item`, read after the time limit of the batch, and give it its result."""
         self.unfinished += 1
-        self._finish(not_started(item, index, batch_timeout, self._lane))
+        self._finish_request(not_started(item, index, batch_timeout, self._lane))
 
     def let_go(self, job: Job) -> None:
         """Stop counting the bytes of a request beyond the size of the window."""
@@ -345,7 +347,7 @@ class Ledger:
             job.history = []
         job.history.append(attempt_of(job, outcome, delay))
 
-    def _finish(self, result: Result, job: Job | None = None) -> None:
+    def _finish_request(self, result: Result, job: Job | None = None) -> None:
         self.unfinished -= 1
         if job is not None and job.weight:
             self.let_go(job)

@@ -47,7 +47,7 @@ class PendingFile:
         """Release the slot at the host, and hand the body to the threads of the disk."""
         workers, job, received = self._workers, self._job, self._received
         workers.pending_files.add(self)
-        workers.schedule.received(job, received.begun_at, workers.clock())
+        workers.schedule.body_received(job, received.begun_at, workers.clock())
         job.download.write_whole(received.content, self._ended)
 
     def _ended(self) -> None:

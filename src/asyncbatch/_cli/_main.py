@@ -207,7 +207,7 @@ class Run:
         error: Exception | None = None
         async with anyio.create_task_group() as tasks:
             if signals := _signals():
-                await tasks.start(self._watch, signals, tasks.cancel_scope)
+                await tasks.start(self._watch_signals, signals, tasks.cancel_scope)
             try:
                 await self._write_results()
             except Exception as caught:
@@ -216,7 +216,7 @@ class Run:
         if error is not None:
             raise error
 
-    async def _watch(
+    async def _watch_signals(
         self,
         signals: Sequence[signal.Signals],
         everything: anyio.CancelScope,

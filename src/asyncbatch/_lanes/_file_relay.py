@@ -204,7 +204,7 @@ class FileRelay:
         # Its head was there before the rest: the response has been left already.
         if exchange.future.done():
             return None
-        received = self._received(exchange)
+        received = self._whole_response(exchange)
         if received is None:
             exchange.future.set_result(None)
             return None
@@ -226,7 +226,7 @@ class FileRelay:
         exchange.payload = exchange.content = b""
         return None
 
-    def _received(self, exchange: Exchange) -> Received | None:
+    def _whole_response(self, exchange: Exchange) -> Received | None:
         """Return a whole response that is the file that was asked for, and nothing else."""
         head, encoded, content = exchange.head, self._encoded, exchange.content
         assert head is not None

@@ -129,7 +129,7 @@ class SavedRequests:
         prepared.forget_payload()
         response_builder = self._outcomes.response_builder(exchange, prepared)
         try:
-            received, saved = await self._receive(exchange, prepared, response_builder, sink)
+            received, saved = await self._receive_file(exchange, prepared, response_builder, sink)
         except SinkFailure as failure:
             outcome = sink_outcome(failure, prepared.native(), self._binding)
             outcome.timing = course_of(exchange)
@@ -148,7 +148,7 @@ class SavedRequests:
             saved=saved,
         )
 
-    async def _receive(
+    async def _receive_file(
         self,
         exchange: Exchange,
         prepared: PreparedRequest,

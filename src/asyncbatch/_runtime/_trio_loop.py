@@ -176,7 +176,7 @@ class TrioLoop:
 
     def add_reader(self, fd: int, callback: Callback) -> None:
         """Call whenever a descriptor can be read from."""
-        self._watch(fd, trio.lowlevel.wait_readable, callback)
+        self._watch_fd(fd, trio.lowlevel.wait_readable, callback)
 
     def remove_reader(self, fd: int) -> bool:
         """Stop watching a descriptor for reading."""
@@ -184,7 +184,7 @@ class TrioLoop:
 
     def add_writer(self, fd: int, callback: Callback) -> None:
         """Call whenever a descriptor can be written to."""
-        self._watch(fd, trio.lowlevel.wait_writable, callback)
+        self._watch_fd(fd, trio.lowlevel.wait_writable, callback)
 
     def remove_writer(self, fd: int) -> bool:
         """Stop watching a descriptor for writing."""
@@ -255,7 +255,7 @@ class TrioLoop:
 
     # Private.
 
-    def _watch(self, fd: int, wait: WaitFor, callback: Callback) -> None:
+    def _watch_fd(self, fd: int, wait: WaitFor, callback: Callback) -> None:
         self._stop_watching(fd, wait)
         watcher = _Watcher(self, fd, wait, callback)
         trio.lowlevel.spawn_system_task(watcher.run, name="asyncbatch: sockets")

@@ -168,7 +168,7 @@ class Host:
             rate.book(now)
             self.opens_at = max(self.opens_at, rate.open_at)
             if len(self.joined) > 1:
-                self.watch(now)
+                self.watch_opening(now)
         return True
 
     def settle(self, now: float) -> float:
@@ -406,10 +406,10 @@ class Host:
         """Make a queue wait until a request of it may start."""
         self.steady = False
         self._turns.join(queue)
-        if not self.watch(now) and self.in_flight < self._limit:
+        if not self.watch_opening(now) and self.in_flight < self._limit:
             self._arm(self._turns.turn_until)
 
-    def watch(self, now: float) -> bool:
+    def watch_opening(self, now: float) -> bool:
         """Set the timer to the time at which the host opens; return whether it is closed."""
         if now < self.opens_at:
             self._arm(self.opens_at)
@@ -423,7 +423,7 @@ class Host:
     def pass_on(self, now: float) -> None:
         """Give the turn to the first queue that waits, or set the timer for it."""
         line = self._turns
-        if not self.joined or self.watch(now):
+        if not self.joined or self.watch_opening(now):
             return
         if line.is_empty or self.in_flight >= self._limit:
             return

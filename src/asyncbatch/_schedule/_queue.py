@@ -112,7 +112,7 @@ class JobQueue:
         """
         self._resting.end_rest(job, when)
         job.clock = self.host.settle(when)
-        self.host.watch(when)
+        self.host.watch_opening(when)
         if self.dismisses(job, when):
             self._ready_ring.look_again()
             return
@@ -162,7 +162,7 @@ class JobQueue:
             return None
         return self._start(now)
 
-    def withdraw(self, now: float) -> list[Job]:
+    def take_all(self, now: float) -> list[Job]:
         """Take out all waiting jobs."""
         self.host.settle(now)
         jobs = [job for job in self.fifo if job.state is JobState.WAITING]
@@ -202,7 +202,7 @@ class JobQueue:
             self.place = Place.PARKED
             host.park(self, now)
         if len(host.joined) > 1:
-            host.watch(now)
+            host.watch_opening(now)
         host.end_turn(self, now)
         return job
 

@@ -6,7 +6,7 @@ Time must not go backwards between two calls, not even between those of two batc
 
 The hot path is `add`, `next` and `done` for a host without limits or failures (`Host.plain`). It is
 written out in these three, and again in those that join them (`start`, `replace`, `succeeded`,
-`received`); everything else is in methods that they call.
+`body_received`); everything else is in methods that they call.
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ class Schedule:
             self._run_timers(now)
             self.in_flight -= 1
             host.end_well(job, started_at, now)
-            self._finish(job, now)
+            self._finish_job(job, now)
             host.recover(now)
             return
         if not host.steady:
@@ -285,7 +285,7 @@ class Schedule:
         if not queue.jobs:
             self._remove_queue(host, now)
 
-    def received(self, job: Job, started_at: float, now: float) -> None:
+    def body_received(self, job: Job, started_at: float, now: float) -> None:
         """
         Release the slot that a success which was begun at `started_at` has at its host.
 
@@ -333,7 +333,7 @@ class Schedule:
         self._run_timers(now)
         self.in_flight -= 1
         job.host.release(now, job)
-        self._finish(job, now)
+        self._finish_job(job, now)
         job.host.pass_on(now)
 
     def unfinished_by_host(self) -> dict[Host, int]:
@@ -351,7 +351,7 @@ class Schedule:
         jobs = [*self._expired]
         self._expired.clear()
         for queue in self._by_host.values():
-            jobs += queue.withdraw(now)
+            jobs += queue.take_all(now)
         for job in jobs:
             job.stop_waiting(now)
         jobs += self._resting.end_all(now)
@@ -361,7 +361,7 @@ class Schedule:
             queue.host.withdraw(queue, now)
         for job in jobs:
             self._resting.forget(job)
-            self._finish(job, now)
+            self._finish_job(job, now)
         return jobs
 
     @property
@@ -403,7 +403,7 @@ class Schedule:
 
     def _read_blocked(self, host: Host, now: float) -> float:
         self._run_timers(now)
-        host.watch(now)
+        host.watch_opening(now)
         return host.settle(now)
 
     def _run_timers(self, now: float) -> None:
@@ -426,7 +426,7 @@ class Schedule:
         job.stop_waiting(now)
         return self._hand_out(job, now)
 
-    def _finish(self, job: Job, now: float) -> None:
+    def _finish_job(self, job: Job, now: float) -> None:
         job.state = _OVER
         self._queues.let_go(job.queue, now)
 
@@ -454,5 +454,5 @@ class Schedule:
             self.pending += 1
             self._resting.put_off(job, decision.delay, now)
         else:
-            self._finish(job, now)
+            self._finish_job(job, now)
         return decision

@@ -73,7 +73,7 @@ async def test_a_failure_on_our_own_side_is_in_no_history() -> None:
 
         assert job.history is None
         assert job.attempts == 0
-        for withdrawn in one.ledger.withdraw(one.clock()):
+        for withdrawn in one.ledger.withdraw_unfinished(one.clock()):
             one.ledger.time_out(withdrawn, 1.0, one.clock())
 
 
@@ -168,7 +168,7 @@ async def test_what_was_kept_from_being_sent_has_its_own_kind(state: Any, kind: 
     async with sharing() as shared:
         one = OneBatch(shared, ())
         one.ledger.enter(URL, 0, one.clock())
-        (job,) = one.ledger.withdraw(one.clock())
+        (job,) = one.ledger.withdraw_unfinished(one.clock())
         job.state, job.allowed = state, 5.0
         one.ledger.settle_unsent(job, one.clock())
 
@@ -185,7 +185,7 @@ async def test_what_has_no_result_is_withdrawn_in_input_order() -> None:
         first, second = one.start(), one.start()
         one.ledger.interrupt(second, one.clock())
         one.ledger.interrupt(first, one.clock())
-        jobs = one.ledger.withdraw(one.clock())
+        jobs = one.ledger.withdraw_unfinished(one.clock())
 
         assert [job.index for job in jobs] == [0, 1, 2, 3]
         for job in jobs:
@@ -205,7 +205,7 @@ async def test_options_of_a_request_come_before_those_of_all() -> None:
         for job in (own, usual):
             one.ledger.settle(job, broken(), one.clock())
             if job is usual:
-                for left in one.ledger.withdraw(one.clock()):
+                for left in one.ledger.withdraw_unfinished(one.clock()):
                     one.ledger.time_out(left, 1.0, one.clock())
 
 

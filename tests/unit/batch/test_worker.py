@@ -152,7 +152,7 @@ async def test_a_worker_that_is_cancelled_gives_all_back() -> None:
 
         assert shared.slots.taken == 0
         assert held.active == 0
-        jobs = one.ledger.withdraw(one.clock())
+        jobs = one.ledger.withdraw_unfinished(one.clock())
         assert [job.index for job in jobs][:2] == [0, 1]
 
 

@@ -188,6 +188,6 @@ def test_what_is_withdrawn_is_all_that_waits() -> None:
     one = One(jobs=3)
     one.queue.expire(one.jobs[0])
 
-    assert one.queue.withdraw(1.0) == one.jobs[1:]
+    assert one.queue.take_all(1.0) == one.jobs[1:]
     assert one.queue.place is Place.NOWHERE
     assert not one.queue.fifo

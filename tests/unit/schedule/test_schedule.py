@@ -426,7 +426,7 @@ def test_a_received_body_holds_no_slot_of_its_host(policies: dict[str, Any]) -> 
     job = schedule.next(0.0)
     assert job is not None
 
-    schedule.received(job, 0.0, 1.0)
+    schedule.body_received(job, 0.0, 1.0)
 
     assert (job.state, job.host.in_flight, schedule.in_flight) == (JobState.RECEIVED, 0, 1)
     following = schedule.next(1.0)
@@ -449,7 +449,7 @@ def test_a_host_is_opened_by_the_bodies_that_have_been_received() -> None:
 
     started, same = start_all(schedule), start_all(other)
     for job, twin in zip(started[:4], same, strict=False):
-        schedule.received(job, 0.0, 1.0)
+        schedule.body_received(job, 0.0, 1.0)
         other.succeeded(twin, 0.0, 1.0)
 
     assert len(started) == len(same) == 10
@@ -465,7 +465,7 @@ def test_a_host_learns_once_from_a_body_that_has_been_received(policies: dict[st
         add(schedule, hosts, "a" * 40)
         jobs = start_all(schedule)
         for job in jobs[:4]:
-            schedule.received(job, 0.0, 1.0)
+            schedule.body_received(job, 0.0, 1.0)
         for job in jobs[:4]:
             if end == "saved":
                 schedule.saved(job, 2.0)
@@ -489,7 +489,7 @@ def test_a_request_whose_body_has_been_received_may_be_tried_again(
     job = schedule.next(0.0)
     assert job is not None
 
-    schedule.received(job, 0.0, 1.0)
+    schedule.body_received(job, 0.0, 1.0)
     decision = schedule.done(job, unconnected(), 3.0)
 
     assert decision.action is RetryAction.RETRY

@@ -219,7 +219,7 @@ class EnginePoolMixin:
         )
         watcher = watcher_in(extensions.get("trace"))
         if watcher is not None:
-            watcher.watch(exchange)
+            watcher.watch_exchange(exchange)
         return exchange
 
     def body_of(self, stream: Any, fields: RequestFields) -> Body:

@@ -29,10 +29,10 @@ class ExchangeTrace:
 
     @property
     def wants_exchange(self) -> bool:
-        """Whether `watch` is called instead of it."""
+        """Whether `watch_exchange` is called instead of it."""
         raise NotImplementedError
 
-    def watch(self, exchange: Exchange) -> None:
+    def watch_exchange(self, exchange: Exchange) -> None:
         """Receive the exchange of a request, which has just begun."""
         raise NotImplementedError
 

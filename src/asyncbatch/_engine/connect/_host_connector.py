@@ -99,7 +99,7 @@ class HostConnector:
         if begun is not None:
             if begun.is_connected:
                 return begun.sock
-            return await self._finish(origin, phases, begun)
+            return await self._finish_connect(origin, phases, begun)
         addresses = await self.addresses_of(origin, phases)
         if is_checked:
             addresses = self.check(origin.host, addresses)
@@ -133,13 +133,13 @@ class HostConnector:
         allowed = allowed_by(self._policy, host, [one.sockaddr[0] for one in addresses])
         return [*itertools.compress(addresses, allowed)]
 
-    async def _finish(
+    async def _finish_connect(
         self, origin: Origin, phases: ConnectPhases, begun: StartedConnect
     ) -> socket.socket:
         phases.connect = None  # `begin` has recorded a part of it
         phases.enter_phase("connect", begun.started)
         try:
-            return await self._opener.finish(begun)
+            return await self._opener.finish_connect(begun)
         except cancelled_class():
             if monotonic() - begun.started >= HEAD_START:
                 self.resolver.forget(origin.host, origin.port)

@@ -53,7 +53,7 @@ class SocketOpener:
 
     def begin_connect(self, address: Address) -> StartedConnect:
         """
-        Begin to connect; await `finish` unless it is connected at once.
+        Begin to connect; await `finish_connect` unless it is connected at once.
 
         Raises:
             OSError, OverflowError: The address cannot be reached, or an option is not valid.
@@ -67,7 +67,7 @@ class SocketOpener:
             raise
         return StartedConnect(sock, address, started, is_connected)
 
-    async def finish(self, begun: StartedConnect) -> socket.socket:
+    async def finish_connect(self, begun: StartedConnect) -> socket.socket:
         """
         Wait until a socket from `begin` is connected.
 

@@ -197,7 +197,7 @@ class MultiplexedConnection:
             begin_again(exchange, self._pool)
             return
         if exchange.deadline < self.deadline:
-            self.watch(exchange.deadline)
+            self.watch_deadline(exchange.deadline)
         stream.deadline = exchange.deadline
         self.writer.unsent.append(stream)
         if not (self._is_receiving or self._is_scheduled):
@@ -285,14 +285,14 @@ class MultiplexedConnection:
         exchange.head = stream.head
         if exchange.limits.streams:
             exchange.content = stream.take_rest()
-        self._reset(stream)
+        self._reset_stream(stream)
         exchange.fail(error, monotonic())
 
     def abandon_stream(self, stream: Stream) -> None:
         """Reset a stream whose exchange was abandoned."""
-        self._reset(stream)
+        self._reset_stream(stream)
 
-    def watch(self, deadline: float) -> None:
+    def watch_deadline(self, deadline: float) -> None:
         """Call `expire` soon after `deadline`."""
         if deadline < self.deadline:
             self.deadline = deadline
@@ -313,7 +313,7 @@ class MultiplexedConnection:
         exchange.ended_at = now = self._events.now
         if stream.unsent or stream.sending is not None:
             # An early answer: the server does not need the rest of the request.
-            self._session.reset(stream.number, ErrorCode.NO_ERROR)
+            self._session.reset_stream(stream.number, ErrorCode.NO_ERROR)
         self._drop(stream)
         self.served = True
         self._limit.served()
@@ -411,15 +411,15 @@ class MultiplexedConnection:
             stream.sending = None
         self._has_changed = True
 
-    def _reset(self, stream: Stream) -> None:
+    def _reset_stream(self, stream: Stream) -> None:
         """Give up a stream; check whether the server is still there if it is silent."""
-        self._session.reset(stream.number)
+        self._session.reset_stream(stream.number)
         self._drop(stream)
         now = monotonic()
         if self._signs.begin_doubt(now):
             self._session.ping()
             self._pool.unshare(self)
-            self.watch(self._signs.deadline)
+            self.watch_deadline(self._signs.deadline)
         self._schedule()
 
     def _take_no_more(self) -> None:

@@ -64,7 +64,7 @@ class StreamConnection(Protocol):
         """Reset a stream whose exchange was abandoned."""
         ...
 
-    def watch(self, deadline: float) -> None:
+    def watch_deadline(self, deadline: float) -> None:
         """Call `expire` of the stream soon after `deadline`."""
         ...
 
@@ -170,7 +170,7 @@ class Stream:
         if self._rate is not None:
             deadline = min(deadline, self._rate.too_slow_at)
         self.deadline = deadline
-        self._connection.watch(deadline)
+        self._connection.watch_deadline(deadline)
 
     def get_extra_info(self, name: str) -> object:
         """Ask the connection."""

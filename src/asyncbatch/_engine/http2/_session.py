@@ -110,7 +110,7 @@ class ClientSession:
             events.DataReceived: self._content,
             events.StreamClosed: self._closed,
             events.TrailersReceived: self._trailers,
-            events.StreamReset: self._reset,
+            events.StreamReset: self._stream_reset,
             events.InformationalResponseReceived: self._inform,
             events.SettingsReceived: self._settings,
             events.GoAwayReceived: self._goaway,
@@ -150,7 +150,7 @@ class ClientSession:
         """Return the number of queued bytes of a body."""
         return self._connection.queued_body_size(stream)
 
-    def reset(self, stream: int, code: int = ErrorCode.CANCEL) -> None:
+    def reset_stream(self, stream: int, code: int = ErrorCode.CANCEL) -> None:
         """Give up a stream; the owner hears no more of it."""
         self._live.pop(stream, None)
         self._try(self._connection.reset_stream, stream, int(code))
@@ -274,10 +274,10 @@ class ClientSession:
             self._refuse(stream, exc)
 
     def _refuse(self, stream: int, error: ExchangeError) -> None:
-        self.reset(stream, ErrorCode.PROTOCOL_ERROR)
+        self.reset_stream(stream, ErrorCode.PROTOCOL_ERROR)
         self._owner.stream_failed(stream, error)
 
-    def _reset(self, event: events.StreamReset) -> None:
+    def _stream_reset(self, event: events.StreamReset) -> None:
         stream = event.stream_id
         if self._live.pop(stream, None) is None:
             return

@@ -120,7 +120,7 @@ class ClientBodyReader:
         elif declared is not None and _has_body(response):
             _check_size(int(declared) if _LENGTH.fullmatch(declared) else 0, limit)
         if taken is None:
-            raw = await self._received(response, _Raw(limit, longest))
+            raw = await self._read_through_client(response, _Raw(limit, longest))
         else:
             raw = taken
             if longest is not None and len(raw) > longest:
@@ -130,7 +130,7 @@ class ClientBodyReader:
             return raw
         return await WholeBodyDecoder(limit).decode(raw, coding)
 
-    async def _received(self, response: Any, raw: _Raw) -> bytes:
+    async def _read_through_client(self, response: Any, raw: _Raw) -> bytes:
         """Read the body through the client."""
         minimum_rate = self._minimum_rate
         chunks = response.aiter_raw()

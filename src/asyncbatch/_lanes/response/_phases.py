@@ -91,7 +91,7 @@ class PhaseTrace(ExchangeTrace):
         """Whether no function of the caller's is to be called with the events."""
         return self._chained is None
 
-    def watch(self, exchange: Exchange) -> None:
+    def watch_exchange(self, exchange: Exchange) -> None:
         """Take the times of the current hop from its exchange."""
         self._waits_since = None
         self._exchange = exchange

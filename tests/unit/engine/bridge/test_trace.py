@@ -29,7 +29,7 @@ class Watching(ExchangeTrace):
     def wants_exchange(self) -> bool:
         return self._wants_exchange
 
-    def watch(self, exchange: Exchange) -> None:
+    def watch_exchange(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
 
     async def __call__(self, event: str, info: Any) -> None:

@@ -60,7 +60,7 @@ async def opened(kind: str, opener: SocketOpener, address: Address) -> socket.so
     if kind == "connect":
         return await opener.connect(address)
     begun = opener.begin_connect(address)
-    return begun.sock if begun.is_connected else await opener.finish(begun)
+    return begun.sock if begun.is_connected else await opener.finish_connect(begun)
 
 
 @pytest.mark.parametrize("kind", ["connect", "begin"])

@@ -38,7 +38,7 @@ class Connection:
         self.unsent = 0
         self.writer = self
 
-    def watch(self, deadline: float) -> None:
+    def watch_deadline(self, deadline: float) -> None:
         self.calls.append(("watch", deadline))
 
     def consume(self, stream: Stream, size: int) -> None:

@@ -278,7 +278,7 @@ def test_a_stream_that_is_given_up_gives_its_window_back(
         log.session.receive(peer.take())
         if order == "taken first":
             log.session.consume(stream, STREAM_WINDOW)
-        log.session.reset(stream)
+        log.session.reset_stream(stream)
         if order == "reset first":
             log.session.consume(stream, STREAM_WINDOW)
         log.session.open_stream(REQUEST, is_end=True)
@@ -293,7 +293,7 @@ def test_what_arrives_for_a_stream_given_up_is_passed_over() -> None:
     peer.h2.send_headers(1, [(":status", "200")])
     peer.h2.send_data(1, b"x" * 16_000)
 
-    log.session.reset(1)
+    log.session.reset_stream(1)
     log.session.receive(peer.take())
     peer.receive(log.session.take_outgoing(MANY))
     peer.respond(3, b"y")
@@ -312,7 +312,7 @@ def test_what_came_with_the_reason_to_give_a_stream_up_is_passed_over(part: str)
     before = list(log.calls)
     rest = wire.frame(wire.HEADERS, 5, 3, wire.block(("a", "b")))
 
-    log.stream_reset = lambda stream, code: log.session.reset(3)  # type: ignore[method-assign]
+    log.stream_reset = lambda stream, code: log.session.reset_stream(3)  # type: ignore[method-assign]
     log.session.receive(wire.reset(1, 2) + (rest if part == "trailers" else wire.head(3)))
 
     assert log.calls == before

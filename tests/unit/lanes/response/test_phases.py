@@ -204,11 +204,11 @@ def test_the_times_of_an_exchange_are_the_phases() -> None:
     """Without an event; those of several hops add up."""
     hop = Hop()
     whole = exchange(connect=1.0, send_at=103.0, sent_at=104.0, first_byte_at=106.0, ended_at=109.0)
-    hop.trace.watch(whole)
+    hop.trace.watch_exchange(whole)
     first = Timing(connect=1.0, send=1.0, wait=2.0, receive=3.0)
     assert timing_of(hop.trace.timing()) == first
     assert hop.trace.queued == 2.0
-    hop.trace.watch(whole)
+    hop.trace.watch_exchange(whole)
 
     assert timing_of(hop.trace.timing()) == Timing(connect=2.0, send=2.0, wait=4.0, receive=6.0)
     assert hop.trace.queued == 4.0
@@ -217,7 +217,9 @@ def test_the_times_of_an_exchange_are_the_phases() -> None:
 async def test_the_phases_of_exchanges_and_events_add_up() -> None:
     """A redirect may lead from our transport to another one."""
     hop = Hop()
-    hop.trace.watch(exchange(send_at=101.0, sent_at=102.0, first_byte_at=104.0, ended_at=104.5))
+    hop.trace.watch_exchange(
+        exchange(send_at=101.0, sent_at=102.0, first_byte_at=104.0, ended_at=104.5)
+    )
     hop.trace.attach(httpx.Request("GET", "http://a.test/"))
     await hop.event("http11.send_request_headers", 3.0)
 
@@ -242,7 +244,7 @@ async def test_the_phases_of_exchanges_and_events_add_up() -> None:
 def test_what_an_exchange_was_doing_is_known(times: Any, facts: tuple[bool, ...]) -> None:
     """When it was cut off, say."""
     trace = Hop().trace
-    trace.watch(exchange(**times))
+    trace.watch_exchange(exchange(**times))
 
     assert facts == (
         trace.has_begun,
@@ -257,7 +259,7 @@ def test_what_an_exchange_was_doing_is_known(times: Any, facts: tuple[bool, ...]
 def test_an_exchange_ends_with_its_hop() -> None:
     """The next one has not begun yet."""
     trace = Hop().trace
-    trace.watch(exchange(send_at=101.0, sent_at=102.0, first_byte_at=103.0))
+    trace.watch_exchange(exchange(send_at=101.0, sent_at=102.0, first_byte_at=103.0))
     trace.attach(httpx.Request("GET", "http://a.test/"))
 
     assert trace.has_begun
