@@ -249,8 +249,6 @@ class Resolver:
             addresses = await shielded(running)
         except (OSError, UnicodeError) as exc:
             raise ResolveFailed(f"{host!r} cannot be resolved: {exc}") from exc
-        if not addresses:
-            raise ResolveFailed(f"{host!r} has no address")
         return self._in_order(addresses)
 
     def known(self, host: str, port: int) -> list[Address] | None:
@@ -289,8 +287,6 @@ class Resolver:
         if future.cancelled() or future.exception() is not None:
             return
         addresses = self._in_order(future.result())
-        if not addresses:
-            return
         self._cache.pop(key, None)
         self._cache[key] = (self._clock() + CACHE_SECONDS, addresses)
         if len(self._cache) > MAX_CACHED_NAMES:

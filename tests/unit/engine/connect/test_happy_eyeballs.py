@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -174,3 +175,89 @@ async def test_when_none_answers_some_are_named_and_the_others_counted(anyio_bac
 
     assert len(caught.value.__notes__) == 17
     assert caught.value.__notes__[-1] == "and 23 more"
+
+
+async def test_who_was_given_no_time_to_answer_is_not_told(anyio_backend: str) -> None:
+    """The only address of a name, given up before its head start was over."""
+    with FakeClock() as clock:
+        network = Network(clock)
+        assert await network.race(addresses(1), limit=HEAD_START / 2) == "timed out"
+
+    assert network.silent == []
+
+
+async def test_the_last_to_refuse_leaves_the_others_their_time(anyio_backend: str) -> None:
+    """They are waited for when there is no further address to try."""
+
+    async def late() -> None:
+        await asyncio.sleep(5.0)
+
+    with FakeClock() as clock:
+        network = Network(clock)
+        network.answers = {"10.0.0.0": late, "10.0.0.1": refuse}
+        assert await network.race(addresses(2)) is None
+
+        assert round(clock.elapsed, 6) == 5.0
+
+
+async def test_of_two_that_answer_at_once_one_is_closed(anyio_backend: str) -> None:
+    """In one turn of the event loop."""
+    opened: list[socket.socket] = []
+    both = asyncio.Event()
+
+    async def connect(address: Address) -> socket.socket:
+        if address.sockaddr[0] == "10.0.0.1":
+            both.set()
+        await both.wait()
+        opened.append(socket.socket())
+        return opened[-1]
+
+    with FakeClock():
+        winner = await race(addresses(2), connect, lambda _: None)
+
+    assert [sock.fileno() < 0 for sock in opened] == [sock is not winner for sock in opened]
+    assert len(opened) == 2
+    winner.close()
+
+
+async def test_what_connects_although_it_was_cancelled_is_closed(anyio_backend: str) -> None:
+    """Its success came in the turn in which another one won."""
+    opened: list[socket.socket] = []
+
+    async def connect(address: Address) -> socket.socket:
+        if address.sockaddr[0] == "10.0.0.0":
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        opened.append(socket.socket())
+        return opened[-1]
+
+    with FakeClock():
+        winner = await race(addresses(2), connect, lambda _: None)
+        await asyncio.sleep(1.0)
+
+    assert [sock.fileno() < 0 for sock in opened] == [False, True]
+    assert winner is opened[0]
+    winner.close()
+
+
+async def test_an_error_that_no_other_address_mends_ends_the_race(anyio_backend: str) -> None:
+    """Such as that of a port that is no port; the attempts in progress are cancelled."""
+    cancelled: list[str] = []
+
+    async def connect(address: Address) -> socket.socket:
+        host = address.sockaddr[0]
+        if host == "10.0.0.1":
+            raise OverflowError("port must be 0-65535")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(host)
+            raise
+        raise AssertionError
+
+    with FakeClock():
+        with pytest.raises(OverflowError):
+            await race(addresses(3), connect, lambda _: None)
+        await asyncio.sleep(1.0)
+
+    assert cancelled == ["10.0.0.0"]

@@ -271,6 +271,22 @@ async def test_a_thread_that_cannot_be_started_is_an_error_of_its_call(
     assert await threads.call(lambda: "an answer") == "an answer"
 
 
+async def test_a_call_while_the_interpreter_exits_is_made_without_a_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python starts none then, but `atexit` functions may still send requests."""
+
+    def cannot_start_any_more(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    threads = ConnectThreads(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", cannot_start_any_more)
+        called = threads.call(threading.current_thread)
+
+    assert await called is threading.current_thread()
+
+
 async def test_a_thread_that_cannot_be_started_is_no_matter_while_there_are_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
