@@ -267,7 +267,7 @@ class _Columns:
         """
         urls = _column(batch, self.url, "text")
         if self.method is None and self.body is None:
-            return [_refused("", _NULL) if url is None else url for url in urls]
+            return [_without_url() if url is None else url for url in urls]
         nothing = [None] * batch.num_rows
         methods = nothing if self.method is None else _column(batch, self.method, "text")
         bodies = nothing if self.body is None else _column(batch, self.body, "text or binary")
@@ -298,19 +298,16 @@ def _column(batch: Any, name: str, kind: str) -> list[Any]:
 
 def _request(url: str | None, method: str | None, body: Any) -> Request | Failure:
     if url is None:
-        return _refused("", _NULL)
+        return _without_url()
     if method is None:
         method = "GET" if body is None else "POST"
-    try:
-        return Request(url, method, content=body)
-    except (TypeError, ValueError) as error:
-        return _refused(url, error)
+    return Request(url, method, content=body)
 
 
-def _refused(url: str, error: Exception) -> Failure:
+def _without_url() -> Failure:
     return Failure(
         index=0,
-        item=url,
+        item="",
         url=None,
         elapsed=0.0,
         attempts=0,
@@ -318,6 +315,6 @@ def _refused(url: str, error: Exception) -> Failure:
         queued=0.0,
         throttled=0.0,
         network=Timing(),
-        error=error,
+        error=_NULL,
         kind=FailureKind.invalid_request,
     )

@@ -329,3 +329,15 @@ def test_the_table_and_its_schema_are_public() -> None:
 
     assert table(iter(results)).schema == schema()
     assert table(results).num_rows == 2
+
+
+@pytest.mark.parametrize("name", ["__arrow_c_schema__", "__arrow_c_stream__"])
+def test_the_schema_of_another_library_is_known(name: str) -> None:
+    """By the interface of Arrow alone."""
+    table = pa.table({"url": ["http://a.test/"], "n": [1]})
+    given = table.schema if name == "__arrow_c_schema__" else table
+    other = type(
+        "Other", (), {name: lambda _, *args, **named: getattr(given, name)(*args, **named)}
+    )
+
+    assert fetched_schema(other()) == fetched_schema(table.schema)
