@@ -120,10 +120,11 @@ def run_shard(task: ShardTask) -> ShardReport:
             return read_report(path)
         tries = 0 if lease is None else lease.epoch
         return failed(task, _said(error), tries)
+    else:
+        return read_report(path)
     finally:
         if lease is not None:
             lease.release()
-    return read_report(path)
 
 
 def failed(task: ShardTask, error: str, tries: int = 0) -> ShardReport:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from asyncbatch.cluster._executors import CallersExecutor, OwnProcesses
+from asyncbatch.cluster._executors import CallersExecutor, OwnProcesses, _end_with
 from asyncbatch.cluster._run import ShardTask
 from tests.waiting import SECONDS_TO_COME_TRUE
 
@@ -76,3 +76,20 @@ def test_a_process_that_died_while_it_was_idle_is_replaced(tmp_path: Path) -> No
     limit = time.monotonic() + SECONDS_TO_COME_TRUE
     while multiprocessing.active_children():
         assert time.monotonic() < limit
+
+
+@pytest.mark.parametrize("is_reader_closed", [False, True])
+def test_a_process_ends_with_the_pipe_of_the_program(
+    monkeypatch: pytest.MonkeyPatch, is_reader_closed: bool
+) -> None:
+    """Also if its own end of the pipe has been closed."""
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    writer.close()
+    if is_reader_closed:
+        reader.close()
+    _end_with(reader)
+    reader.close()
+
+    assert ended == [1]

@@ -12,8 +12,10 @@ import attrs
 import pytest
 
 from asyncbatch import JournalError, NotAJournal, Request, Retry
+from asyncbatch._journal._store import Store
 from asyncbatch.cluster import ShardTask, _run, open_dataset, run_shard
 from asyncbatch.cluster._layout import Layout
+from asyncbatch.cluster._lease import Lease, LeaseLost, claim
 from asyncbatch.cluster._options import checked
 from asyncbatch.cluster._prepare import Shape, prepared
 from asyncbatch.testing import LoopbackServer
@@ -146,3 +148,52 @@ def test_a_shard_with_another_number_of_results_is_not_done(
     report = run_shard(attrs.evolve(task, requests=7))
 
     assert report.error == "RuntimeError: 5 results of 7 requests"
+
+
+@pytest.mark.extras
+@pytest.mark.may_block
+def test_a_shard_that_another_worker_has_done_meanwhile_is_done(
+    shard: tuple[LoopbackServer, ShardTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its report is that of the other one."""
+    _, task = shard
+    others: list[Any] = []
+
+    def lose(_: object) -> None:
+        monkeypatch.undo()
+        others.append(run_shard(attrs.evolve(task, rest=0.0)))
+        raise LeaseLost("the shard was given to another worker")
+
+    monkeypatch.setattr(_run, "run_loop", lose)
+    report = run_shard(task)
+
+    assert report.ok
+    assert [report] == others
+    assert report.tries == 2
+
+
+@pytest.mark.extras
+@pytest.mark.may_block
+def test_who_waits_for_a_journal_sees_that_the_shard_is_given_away(
+    shard: tuple[LoopbackServer, ShardTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker before holds it still, and there is a later one."""
+    server, task = shard
+    layout = Layout(task.out, task.plan_id)
+    path, kind = _run._journal_of(layout, task)
+
+    def claimed() -> Lease:
+        return claim(layout.leases, 0, journal=kind, seconds=120.0, is_done=lambda: False)
+
+    async def claim_later(*_: object) -> None:
+        claimed()
+
+    before = claimed()
+    store = Store(path, path.name, durability="process", bodies="all")
+    monkeypatch.setattr(Lease, "wait_for_others", claim_later)
+    report = run_shard(task)
+    store.close()
+
+    assert report.error == "LeaseLost: the shard was given to another worker"
+    assert (before.epoch, report.tries) == (1, 2)
+    assert not server.requests
