@@ -131,14 +131,11 @@ They are those of httpx, except for `limits`: `None` stands for limits that fit 
 """
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen
 class NotGiven:
     """Placeholder for an option that was not given: the client's setting applies, else `value`."""
 
     value: Any
-
-    def __repr__(self) -> str:
-        return repr(self.value)
 
 
 def _check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -329,8 +326,8 @@ def warn_caller(message: str) -> None:
 def _affordable_concurrency() -> int:
     """Return half of the number of files that this process may open."""
     try:
-        import resource  # not on Windows
-    except ImportError:
+        import resource
+    except ImportError:  # Windows
         return 2**31
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if soft == resource.RLIM_INFINITY else max(1, soft // 2)

@@ -93,6 +93,7 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
     ) -> bool | None:
         assert self._tasks is not None
         assert self._batch is not None
+        assert self._coroutine is not None
         self._left = True
         self._output.consumer_left()
         if anyio.get_current_task().id != self._task_id:
@@ -107,8 +108,7 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
             await tasks.__aexit__(None, None, None)
         finally:
             self._running.discard(self._batch)
-            if self._coroutine is not None:
-                self._coroutine.close()
+            self._coroutine.close()
             await self._batch.close_input()
         return None
 

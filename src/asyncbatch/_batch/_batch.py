@@ -83,7 +83,7 @@ class Batch:
             files=files or Files(None),
         )
         if batch_timeout is not None:
-            self._schedule.ends_at = self._begun + batch_timeout
+            self._schedule.end_at(self._begun + batch_timeout)
             self._ledger.batch_timeout = batch_timeout
         self._reader = Reader(source, self._ledger, self._schedule, output, shared, self.clock)
         self._workers = Workers(

@@ -55,7 +55,6 @@ class Dispatcher:
     async def dispatch(self, spawn: Callable[[Work], None]) -> None:
         """Start workers with `spawn` until every request has its result."""
         self._spawn = spawn
-        self._workers.is_alone = False
         is_working = True
         try:
             while is_working:

@@ -66,8 +66,8 @@ class Ledger:
         """Where the bodies of its requests go."""
         self.unfinished = 0
         """Number of requests read that have no result yet."""
-        self.on_retry: Callable[[Job], object] | None = None
-        """Called with a request that will be tried again; `None` without a dispatcher."""
+        self.on_retry: Callable[[Job], object]
+        """Called with a request that will be tried again; set by the dispatcher."""
         self.window = Window(shared.window)
         """Decides how many requests may be read that have no result yet."""
         self.batch_timeout = 0.0
@@ -235,8 +235,7 @@ class Ledger:
         decision = self._schedule.done(job, outcome, now)
         if decision is not FINISH:
             if decision.action is RetryAction.RETRY:
-                if self.on_retry is not None:
-                    self.on_retry(job)
+                self.on_retry(job)
                 self._note_retry(job, outcome, decision.delay)
                 return
             if decision.action is RetryAction.OUT_OF_BUDGET:
@@ -271,8 +270,8 @@ class Ledger:
     def _time_after(self, job: Job, before: float) -> float:
         """Return the time after code of the caller, whose time `job` does not pay for."""
         now = self._clock()
-        if job.first_started_at is not None:
-            job.first_started_at += now - before
+        assert job.first_started_at is not None
+        job.first_started_at += now - before
         if job.deadline is not None:
             job.deadline += now - before
         return now

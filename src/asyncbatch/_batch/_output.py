@@ -239,8 +239,8 @@ class Delivered(ResultStream):
         self.figures.add(result)
         if self._refused:
             self._refused = False
-            if self.on_room is not None:
-                self.on_room()
+            assert self.on_room is not None
+            self.on_room()
         return result
 
     def _room_for(self, count: int) -> bool:

@@ -138,6 +138,6 @@ class ThreadOutput:
         # Only at half of the backlog: a wake-up is a system call, too expensive for each result.
         if self._refused and self._given - self._taken <= self._backlog // 2:
             self._refused = False
-            if self.wake is not None:
-                self.wake()
+            assert self.wake is not None
+            self.wake()
         return result

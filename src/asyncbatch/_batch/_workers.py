@@ -174,8 +174,6 @@ class Workers:
         """Set to wake the dispatcher for a look for work. Made for each sleep."""
         self.is_asleep = False
         """Whether the dispatcher sleeps."""
-        self.is_alone = True
-        """Whether one worker works alone, without a dispatcher."""
         self.sleeps_until = math.inf
         """When the dispatcher wakes up by itself, while it sleeps."""
         self.taskless: list[Member] = []
@@ -220,8 +218,6 @@ class Workers:
 
     def call_dispatcher(self) -> None:
         """Wake the dispatcher if there is work for another worker, or an earlier timer."""
-        if self.is_alone:  # one worker works alone
-            return
         if len(self.members) < self.concurrency and self._needs_dispatcher():
             self.wake_dispatcher()
 

@@ -82,13 +82,8 @@ class Schedule:
     def on_ready(self, function: Callable[[], None]) -> None:
         self._ready_ring.on_ready = function
 
-    @property
-    def ends_at(self) -> float:
-        """When the batch ends. Jobs held back beyond it are handed out as `LATE` at once."""
-        return self._resting.ends_at
-
-    @ends_at.setter
-    def ends_at(self, when: float) -> None:
+    def end_at(self, when: float) -> None:
+        """Set when the batch ends. Jobs held back beyond it are handed out as `LATE` at once."""
         self._resting.ends_at = self._retry_decider.ends_at = when
 
     def add(self, job: Job, now: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -111,3 +112,30 @@ async def test_64_workers_are_started_in_each_turn_of_the_event_loop(
             await dispatcher._start_workers()
 
     assert turns == [64, 64, 64, 8]
+
+
+async def test_a_task_that_is_needed_while_the_input_is_read_is_started() -> None:
+    """As where the input runs the event loop, which then calls what has ended."""
+    held, begun = HeldTransport(), anyio.Event()
+
+    class Left:
+        has_task = False
+
+        async def work(self) -> None:
+            begun.set()
+
+    def requests() -> Iterator[str]:
+        yield from urls(1)
+        workers.need_task(Left())
+
+    async with sharing(held.handle_async_request) as shared:
+        one = OneBatch(shared, requests())
+        workers: Any = one.batch._workers
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_workers, one, [])
+            with anyio.fail_after(20):
+                await begun.wait()
+            assert one.results == []
+            held.let_go(1)
+
+        assert [result.ok for result in one.results] == [True]

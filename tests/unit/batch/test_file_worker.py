@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncbatch import FailureKind, Fetcher, Folder, Request, Retry
+from asyncbatch import DeadlineExceeded, FailureKind, Fetcher, Folder, Request, Retry
 from asyncbatch._batch._file_worker import FileWorker
 from asyncbatch._batch._workers import Workers
 from asyncbatch._engine.connection import _connection
@@ -540,3 +540,21 @@ async def test_the_time_before_a_late_task_counts_for_no_request(
 
         assert one.results[0].elapsed == pytest.approx(elapsed)
         assert fetcher.statistics().in_flight == 0
+
+
+async def test_a_file_is_cut_off_by_the_deadline_of_its_request(
+    folder: Path, tried: list[str]
+) -> None:
+    """Its error says so, although the relay has begun it."""
+
+    async def play(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nab")
+        await peer.until_closed()
+
+    async with serve(play) as server, Fetcher(retry=None, deadline=0.3) as fetcher:
+        (result,) = await fetcher.fetch_many([f"{server.url}a"], to=Folder(folder))
+
+    assert tried == [f"{server.url}a"]
+    assert isinstance(result.error, DeadlineExceeded)
+    assert result.error.seconds == 0.3

@@ -9,8 +9,11 @@ import httpx
 import pytest
 
 from asyncbatch import FailureKind, Request, Retry
+from asyncbatch._batch._ledger import ProgressCount, _count_and_put
+from asyncbatch._batch._output import Delivered
 from asyncbatch._schedule import JobState
 from asyncbatch._values._outcome import Outcome
+from tests.samples import success
 from tests.unit.batch.one_batch import OneBatch, sharing
 
 pytestmark = pytest.mark.any_loop
@@ -223,3 +226,27 @@ def test_outcomes_of_these_tests_are_as_lanes_make_them() -> None:
     """So that the tests do not hold for want of one."""
     assert attrs.evolve(answered(), kind=None).is_answer
     assert broken().is_silent
+
+
+@pytest.mark.parametrize(("requests", "queued"), [([URL], 5.0), (iter([URL]), 0.0)])
+async def test_a_request_has_queued_since_it_was_at_hand(requests: Any, queued: float) -> None:
+    """An iterator may have made it just before it was read."""
+    async with sharing() as shared:
+        one = OneBatch(shared, requests)
+        host = (await begun(one)).host
+        shared.slots.full_seconds += 5.0
+        job = one.ledger.start(URL, 1, one.clock(), host.key)
+
+        assert job is not None
+        assert job.queued == pytest.approx(queued)
+
+
+@pytest.mark.parametrize("has_left", [False, True])
+def test_a_result_that_is_dropped_does_not_count_as_done(has_left: bool) -> None:
+    """As those of a stream that was left."""
+    count, output = ProgressCount(None), Delivered(ordered=False, backlog=1)
+    if has_left:
+        output.consumer_left()
+    _count_and_put(count, output, success(0))
+
+    assert count.progress(in_flight=0, elapsed=1.0).succeeded == (0 if has_left else 1)

@@ -12,7 +12,10 @@ import attrs
 import httpx
 import pytest
 
-from asyncbatch import Fetcher, Request, Success
+from asyncbatch import DeadlineExceeded, Fetcher, Request, Success
+from asyncbatch._api import _setup
+from asyncbatch._batch import _worker
+from asyncbatch._batch._window import Window
 from asyncbatch._batch._worker import Worker
 from asyncbatch._lanes import Relay
 from asyncbatch._schedule import Job
@@ -190,3 +193,72 @@ async def test_each_request_that_must_be_announced_is_announced_before_it_is_sen
 
     assert all(result.ok for result in one.results)
     assert sorted(announced) == list(range(1, 20, 2))
+
+
+async def test_a_worker_ends_without_a_place_for_its_relay(
+    mixed: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more relays rest than a fetcher keeps."""
+    monkeypatch.setattr(_worker, "MOST_RESTING", 1)
+    async with Fetcher(concurrency=4, retry=None) as fetcher:
+        shared: Any = fetcher._shared
+        one = OneBatch(shared, [mixed.url("/200")] * 20)
+        await one.batch.run()
+        relays = one.batch._workers.relays
+
+        assert relays is not None
+        assert len(relays.resting) == 1
+
+    assert len(one.results) == 20
+
+
+async def test_a_relay_keeps_the_deadline_of_the_only_request(mixed: LoopbackServer) -> None:
+    """It is cut off by it, and has no other limit."""
+    mixed.on("/hang", Reply().hang())
+    async with Fetcher(deadline=0.3, timeout=None, retry=None) as fetcher:
+        with anyio.fail_after(20):
+            result = await fetcher.fetch(mixed.url("/hang"))
+
+    assert isinstance(result.error, DeadlineExceeded)
+
+
+async def test_a_request_with_limits_of_its_own_ends_the_work_of_a_relay(
+    mixed: LoopbackServer,
+) -> None:
+    """It is sent with them by a task, and the relay goes on after it."""
+    mixed.on("/hang", Reply().hang())
+    url = mixed.url("/200")
+    items = [*[url] * 9, Request(mixed.url("/hang"), timeout=0.2), url]
+    async with Fetcher(concurrency=1, retry=None) as fetcher:
+        results = await fetcher.fetch_many(items)
+
+    assert [result.ok for result in results] == [True] * 9 + [False, True]
+    assert "timeout=0.2" in str(results[9].error)
+
+
+async def test_a_request_beyond_the_window_weighs_nothing_when_a_relay_has_ended_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its bytes do not keep others from being read."""
+    monkeypatch.setattr(_setup, "window_of", lambda options: 2)
+    held: list[object] = []
+    hold = Window.hold
+
+    def noted(window: Window, item: object) -> int:
+        held.append(item)
+        return hold(window, item)
+
+    monkeypatch.setattr(Window, "hold", noted)
+    async with (
+        LoopbackServer(hosts=2) as server,
+        Fetcher(concurrency=4, per_host=1, retry=None) as fetcher,
+    ):
+        shared: Any = fetcher._shared
+        items = [server.url("/", host=1 + n // 5) for n in range(10)]
+        one = OneBatch(shared, items)
+        await one.batch.run()
+
+        assert held
+        assert one.ledger.window.weight == 0
+
+    assert len(one.results) == 10

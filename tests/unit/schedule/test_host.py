@@ -391,7 +391,7 @@ def test_a_host_that_is_given_up_during_its_pause_does_not_resume(is_given_up: b
 def test_a_paused_host_ends_what_is_not_started_of_a_batch_that_ends_before(pause: float) -> None:
     """It has no time to wait for it."""
     batch = Batch()
-    batch.schedule.ends_at = 5.0
+    batch.schedule.end_at(5.0)
     batch.add(3)
     job = batch.start(0.0)
     decision = batch.schedule.done(job, refused(retry_after=pause), 0.0)

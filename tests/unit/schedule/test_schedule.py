@@ -844,6 +844,27 @@ def test_what_one_batch_learns_of_a_host_holds_for_the_other() -> None:
     assert [job.state for job in start_all(other, 3.0)] == [JobState.HOST_DOWN]
 
 
+def test_the_turn_of_a_batch_whose_requests_have_failed_fast_is_passed_over() -> None:
+    """Although another batch has found meanwhile that the host answers again."""
+    hosts = new_hosts(give_up_host_after=1, retry=None)
+    one, other = Schedule(hosts), Schedule(hosts)
+    first, second = add(one, hosts, "aa")
+    assert one.next(0.0) is first
+    one.done(first, unconnected(), 3.0)
+    assert one.next(3.0) is second
+    assert second.state is JobState.HOST_DOWN
+    host = hosts.get("a")
+    now = 3.0
+    while not host.plain:
+        now += 60.0
+        host.reopen(now)
+        for job in [*add(other, hosts, "a" * 20, now)] and start_all(other, now):
+            other.done(job, succeeded(), now)
+
+    assert one.next(now) is None
+    assert add(one, hosts, "a", now) == start_all(one, now)
+
+
 # Waiting is accounted for
 
 
