@@ -59,3 +59,13 @@ async def test_what_cannot_be_sent_is_an_outcome(kind: type) -> None:
     assert outcome.kind == FailureKind.invalid_request
     assert outcome.error is not None
     assert not outcome.is_silent
+
+
+def test_the_client_lane_has_no_relays() -> None:
+    """A task sends each request."""
+    lane = lane_of(ClientLane)
+
+    assert lane.relays(LIMITS) is None
+    assert lane.file_relays(LIMITS, 1000) is None
+    assert lane.encode("http://a.test/", LIMITS) is None
+    assert lane.encode_for_file("http://a.test/", "http://a.test/", LIMITS) is None

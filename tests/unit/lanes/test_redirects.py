@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher, Request
+from asyncbatch._engine import NEVER, Exchange, ExchangeLimits, Origin
+from asyncbatch._lanes._redirects import add_hops
 from asyncbatch._lanes._relay import Relay
+from asyncbatch._values._outcome import Outcome
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.behaviour.differential.observation import of_arrival, of_response
 from tests.unit.lanes.test_relay import begun_by
@@ -237,3 +240,34 @@ async def test_a_redirect_in_a_relay_is_logged_as_by_httpx(
 
     lines = [record.getMessage() for record in caplog.records if record.name == "httpx"]
     assert [line.split()[3] for line in lines] == [server.url("/a"), server.url("/b")]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            {"kind": FailureKind.proxy, "of_proxy": True, "undone": True},
+            {"kind": FailureKind.proxy, "undone": False, "heard": None},
+        ),
+        (
+            {"kind": FailureKind.invalid_request},
+            {"kind": FailureKind.redirect, "heard": True, "target_silent": False},
+        ),
+        (
+            {"kind": FailureKind.connect, "connect_failed": True},
+            {"connect_failed": False, "heard": True, "target_silent": True},
+        ),
+    ],
+)
+async def test_a_failure_behind_a_redirect_is_that_of_a_chain(
+    given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """The first host has answered, and may have done what it was asked for."""
+    future = asyncio.get_running_loop().create_future()
+    origin = Origin(False, "a.test", 80, None, None)
+    exchange = Exchange(future, origin, b"GET", b"", None, ExchangeLimits(), NEVER, False, 0.0)
+    outcome = Outcome(error=ValueError("no"), **given)
+
+    add_hops(outcome, [], exchange)
+
+    assert {name: getattr(outcome, name) for name in expected} == expected

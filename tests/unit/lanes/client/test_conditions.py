@@ -641,3 +641,17 @@ def test_what_is_not_laid_out_as_expected_is_left_to_the_client() -> None:
 
     assert reason is not None
     assert "_transport" in reason
+
+
+async def test_a_mount_takes_requests_of_every_kind(echoing: LoopbackServer) -> None:
+    """Also those with fields of their own, and those that a redirect leads to it."""
+    mount = httpx.MockTransport(lambda request: httpx.Response(200, text=str(request.url)))
+    echoing.on("/go", Reply.redirect("http://mock.test/c"))
+
+    async with Fetcher(retry=None, mounts={"http://mock.test": mount}) as fetcher:
+        lanes = lanes_of(fetcher)
+        own = Request("http://mock.test/b", headers={"x-a": "1"})
+        results = [await fetcher.fetch(each) for each in (own, echoing.url("/go"))]
+
+    assert [result.text for result in results] == ["http://mock.test/b", "http://mock.test/c"]
+    assert lanes == ["direct"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from asyncbatch import Fetcher, Request
 from asyncbatch._lanes.client._cookies import (
+    AskedUrl,
     UserAgentJar,
     adopt,
     cookie_domains,
@@ -211,3 +212,27 @@ def test_a_jar_forgets_what_has_expired() -> None:
             cookie.expires = 1
 
     assert len(cookies.jar._cookies) < 1000  # type: ignore[attr-defined]
+
+
+def test_a_cookie_that_cannot_be_sent_is_not_kept_beside_others() -> None:
+    """RFC 6265 lets a tab pass, which no request is sent with."""
+    jar = UserAgentJar()
+    jar.extract(["a=b\tc", "b=2"], AskedUrl.of("http://a.test/"))
+
+    assert [cookie.name for cookie in jar] == ["b"]
+
+
+def test_a_jar_with_rules_of_its_own_stays_whole() -> None:
+    """It may send its cookies anywhere, and is not replaced."""
+
+    class Policy(DefaultCookiePolicy):
+        """Rules of the caller's."""
+
+    cookies = httpx.Cookies()
+    cookies.set("a", "1", domain="a.test")
+    jar = cookies.jar
+    jar.set_policy(Policy())
+    adopt(cookies)
+
+    assert cookies.jar is jar
+    assert narrowed(cookies, "b.test") is cookies

@@ -10,7 +10,11 @@ import httpx
 import pytest
 
 from asyncbatch import Fetcher
-from asyncbatch._lanes.client._next_request import keep_userinfo, leave_behind
+from asyncbatch._lanes.client._next_request import (
+    keep_bytes_of_location,
+    keep_userinfo,
+    leave_behind,
+)
 from asyncbatch.testing import LoopbackServer, Raw, Reply
 
 pytestmark = pytest.mark.any_loop
@@ -135,3 +139,16 @@ async def fetcher_of(lane: str) -> AsyncIterator[Fetcher]:
         Fetcher(client, retry=None) as fetcher,
     ):
         yield fetcher
+
+
+def test_a_client_that_joins_urls_in_another_way_keeps_its_url() -> None:
+    """The method that is asked is a private one of httpx."""
+    native = httpx.Request("GET", "http://a.test/")
+    response = httpx.Response(302, headers=[(b"location", b"/caf\xe9")], request=native)
+    response.next_request = following = httpx.Request("GET", "http://a.test/theirs")
+    headers = response.headers
+    keep_bytes_of_location(object(), native, response, httpx)
+
+    assert response.next_request is following
+    assert following.url == "http://a.test/theirs"
+    assert response.headers is headers

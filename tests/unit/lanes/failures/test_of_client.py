@@ -15,9 +15,13 @@ import pytest
 
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher, Request
+from asyncbatch._engine.http11 import InvalidRequest
 from asyncbatch._lanes import binding_of
-from asyncbatch._lanes.failures._of_client import invalid_outcome
+from asyncbatch._lanes.failures._attempt_state import AttemptState
+from asyncbatch._lanes.failures._of_client import invalid_outcome, outcome_of
+from asyncbatch._lanes.response._phases import PhaseTrace
 from asyncbatch._values._body_source import UnreadableBody
+from asyncbatch._values._outcome import Outcome
 from asyncbatch.testing import Answer, LoopbackServer, Raw, Reply
 from tests.unit.lanes.conftest import TRUSTING, failure_of
 
@@ -485,3 +489,71 @@ def test_the_notes_of_an_error_show_no_key_of_a_body() -> None:
 
     assert outcome.error is error
     assert error.__notes__ == ["when serializing list item 1", "when serializing dict item"]
+
+
+def state_of(library: Any, **facts: Any) -> AttemptState:
+    """Return the state of an attempt that has sent a request."""
+    state = AttemptState(PhaseTrace(lambda: 0.0))
+    state.note_request(library.Request("GET", "http://a.test/"))
+    state.sent = True
+    for name, value in facts.items():
+        setattr(state, name, value)
+    return state
+
+
+def raised(error: Exception) -> Exception:
+    """Return an error with a traceback."""
+    try:
+        raise error
+    except Exception as caught:
+        return caught
+
+
+async def test_a_body_that_ran_out_while_it_was_sent_again_is_consumed(
+    client: Any, server: LoopbackServer
+) -> None:
+    """An object whose iterator is always the same has nothing more to give."""
+    server.on("/", Reply(503), Reply())
+
+    class Spent:
+        def __init__(self) -> None:
+            self.pieces = iter([b"once"])
+
+        def __iter__(self) -> Any:
+            return self.pieces
+
+    request = asyncbatch.Request(server.url(), "PUT", content=Spent())
+    async with Fetcher(client, retry=asyncbatch.Retry(backoff=0)) as fetcher:
+        result = await fetcher.fetch(request)
+
+    assert result.kind == FailureKind.invalid_request
+    assert isinstance(result.error, asyncbatch.BodyConsumed)
+    assert [request.body for request in server.requests][:1] == [b"once"]
+
+
+@pytest.mark.parametrize(("redirected", "kind"), [(False, "invalid_request"), (True, "redirect")])
+def test_what_the_engine_refuses_behind_a_redirect_is_of_the_redirect(
+    library: Any, redirected: bool, kind: str
+) -> None:
+    """The server has named it."""
+    refused, core = InvalidRequest("no"), OSError()
+    core.__cause__ = refused
+    error = library.LocalProtocolError("no")
+    error.__cause__ = core
+    state = state_of(library, redirected=redirected, hops=int(redirected))
+
+    outcome = outcome_of(raised(error), state, binding_of(library.AsyncClient()))
+
+    assert outcome.kind == FailureKind(kind)
+
+
+@pytest.mark.parametrize("of_proxy", [False, True])
+async def test_the_target_of_a_redirect_is_not_silent_for_its_proxy(
+    library: Any, of_proxy: bool
+) -> None:
+    """Which has failed in its place."""
+    state = state_of(library, redirected=True, hops=1)
+    await state.trace("connection.connect_tcp.started", {})
+    outcome = Outcome(kind=FailureKind.timeout, of_proxy=of_proxy)
+
+    assert state.is_target_silent(outcome) is not of_proxy

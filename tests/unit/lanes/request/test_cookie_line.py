@@ -246,3 +246,16 @@ def test_the_version_of_a_jar_changes_with_what_it_holds() -> None:
     versions.append(jar.version)
 
     assert len(set(versions)) == len(versions)
+
+
+def test_a_jar_of_ours_with_rules_of_the_callers_is_left_to_httpx() -> None:
+    """Its policy may send a cookie anywhere."""
+
+    class Policy(DefaultCookiePolicy):
+        """Rules of the caller's."""
+
+    jar = UserAgentJar()
+    fill(jar, [("x", "a.test", "/", "1", {})])
+    jar.set_policy(Policy())
+
+    assert CookieLines("http://a.test", "a.test").of(jar, "/") is None

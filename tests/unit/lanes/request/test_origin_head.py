@@ -6,6 +6,7 @@ import pytest
 
 from asyncbatch._lanes import OwnClient, binding_of
 from asyncbatch._lanes.request._origin_head import OriginHeads
+from asyncbatch._values._timeouts import limits_of
 
 
 def test_the_origins_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,3 +48,16 @@ def test_changed_headers_are_in_the_next_template() -> None:
     assert b"x-own" not in before.head
     assert b"x-own: 1\r\n" in after.head
     assert before.origin == after.origin
+
+
+def test_a_request_is_shown_with_cookies_beside_a_host_of_the_clients() -> None:
+    """It is built by httpx's own constructor then."""
+    client = OwnClient(trust_env=False, headers={"host": "h.test"})
+    client.cookies.set("a", "1", domain="a.test")
+    origin_head = OriginHeads(client, binding_of(client), client.own_transport).of("http://a.test")
+    with_cookie = origin_head.for_target(client.cookies.jar, "/")
+    assert with_cookie is not None
+    native = with_cookie.builder.build("http://a.test/", limits_of(5.0, 2.0))
+
+    assert native.headers["cookie"] == "a=1"
+    assert native.headers["host"] == "h.test"

@@ -436,3 +436,15 @@ async def test_a_url_without_a_scheme_is_named_with_cookies_at_hand(client: Any,
     assert isinstance(result, Failure)
     assert type(result.error).__name__ == "UnsupportedProtocol"
     assert str(result.error) == f"the URL must begin with http:// or https://, not {url!r}"
+
+
+async def test_a_value_in_another_alphabet_is_sent_as_it_is(
+    client: Any, server: LoopbackServer
+) -> None:
+    """A blank within it is none at its end, whatever byte is beside it."""
+    request = Request(server.url(), headers=[(b"x-a", b"a\x80 b")])
+    async with Fetcher(client, retry=None) as fetcher:
+        result = await fetcher.fetch(request)
+
+    assert result.ok
+    assert (b"x-a", b"a\x80 b") in server.requests[0].raw_headers

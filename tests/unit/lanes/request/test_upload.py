@@ -8,10 +8,11 @@ import os
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
 from asyncbatch import Fetcher, Request
-from asyncbatch.testing import LoopbackServer
+from asyncbatch.testing import LoopbackServer, Reply
 
 pytestmark = pytest.mark.any_loop
 
@@ -95,3 +96,37 @@ async def test_a_pipe_of_the_system_is_sent_in_chunks(
         assert result.ok, result
         assert b"piped" in server.requests[-1].body
         assert server.requests[-1].headers["transfer-encoding"] == "chunked"
+
+
+async def test_the_parts_of_a_form_may_be_any_bytes(
+    fetcher: Fetcher, server: LoopbackServer
+) -> None:
+    """Of one file, of several, and of none."""
+    forms: list[dict[str, Any]] = [
+        {"a": ("a.txt", bytearray(b"first"))},
+        {"a": io.BytesIO(b"first"), "b": io.BytesIO(b"second"), "c": memoryview(b"third")},
+    ]
+    for files in forms:
+        result = await fetcher.fetch(Request(server.url(), "POST", files=files))
+
+        assert result.ok, result
+        sent = server.requests[-1].body
+        for part in (b"first", b"second", b"third")[: len(files)]:
+            assert part in sent
+
+
+async def test_a_request_of_the_callers_with_fields_beside_its_files_is_sent_again(
+    fetcher: Fetcher, server: LoopbackServer
+) -> None:
+    """From where its file stood."""
+    server.on("/", Reply(503), Reply())
+    native = httpx.Request(
+        "PUT", server.url(), data={"name": "value"}, files={"a": io.BytesIO(b"content")}
+    )
+    result = await fetcher.fetch(native)
+
+    assert result.ok, result
+    assert len(server.requests) == 2
+    for request in server.requests:
+        assert b"value" in request.body
+        assert b"content" in request.body

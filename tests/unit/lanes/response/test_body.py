@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,8 +17,10 @@ from asyncbatch._engine import EXCHANGE_EXTENSION
 from asyncbatch._engine._minimum_rate import WINDOW
 from asyncbatch._lanes.client._binding import binding_of
 from asyncbatch._lanes.response._body import (
+    ABANDONED_CHUNKS,
     REDIRECT_BODY_LIMIT,
     ClientBodyReader,
+    abandon,
     close,
     redirect_limit,
 )
@@ -336,3 +339,19 @@ async def test_a_response_whose_reading_is_patched_is_read_through_httpx(
     response, _ = await exchanged(library, transport, server.url())
 
     assert response.content == b"".join(seen) == TEXT
+
+
+async def test_what_is_left_of_a_body_is_not_read_for_ever() -> None:
+    """A body that never has to wait does not notice that it is to end."""
+    taken = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield b"x"
+
+    async with contextlib.aclosing(chunks()) as endless:
+        await abandon(endless)
+
+    assert taken == ABANDONED_CHUNKS

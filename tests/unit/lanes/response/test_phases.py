@@ -275,3 +275,15 @@ def test_a_trace_of_the_callers_needs_the_events() -> None:
     trace.attach(httpx.Request("GET", "http://a.test/", extensions={"trace": print}))
 
     assert not trace.wants_exchange
+
+
+async def test_a_proxy_is_known_while_it_is_connected_to() -> None:
+    """A connect that fails meanwhile is its fault."""
+    trace = PhaseTrace(lambda: 0.0)
+    seen = []
+    for event in ("connection.connect_tcp.started", "proxy.connect.started"):
+        await trace(event, {})
+        seen.append(trace.is_at_proxy)
+    await trace("proxy.connect.complete", {})
+
+    assert [*seen, trace.is_at_proxy] == [False, True, False]

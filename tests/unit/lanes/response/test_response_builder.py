@@ -19,7 +19,11 @@ from asyncbatch import Fetcher, Retry, Success
 from asyncbatch._engine.http11._head import parse_head
 from asyncbatch._lanes import DirectLane, OwnClient, binding_of
 from asyncbatch._lanes.response._head_fields import coding_in
-from asyncbatch._lanes.response._response_builder import PlainResponseBuilder, ResponseBuilder
+from asyncbatch._lanes.response._response_builder import (
+    PlainResponseBuilder,
+    ResponseBuilder,
+    peer_of,
+)
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.served import lanes_of
@@ -329,3 +333,13 @@ def test_a_coding_is_read_of_a_head_that_names_one(lines: str, coding: str | Non
     head = parse_head(f"HTTP/1.1 200 OK\r\n{lines}".encode())
 
     assert ResponseBuilder(httpx, "utf-8", head, None).coding == coding == coding_in(head.block)
+
+
+def test_a_connection_that_has_been_cut_has_no_peer() -> None:
+    """The system does not know it any more."""
+
+    class Connection:
+        def get_extra_info(self, name: str) -> object:
+            raise OSError(name)
+
+    assert peer_of(Connection()) is None

@@ -197,8 +197,13 @@ async def test_few_are_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.usefixtures("without_threads")
-async def test_without_a_thread_it_is_decoded_in_steps() -> None:
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+async def test_without_a_thread_it_is_decoded_in_steps(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At the interpreter's exit, under gevent, or where there are too many."""
+    monkeypatch.setattr(_whole_body, "_STEP_SECONDS", seconds)
+    monkeypatch.setattr(_whole_body, "_STEP", 100)
     assert await WholeBodyDecoder(None).decode(LARGE, "gzip") == bytes(3_000_000)
     with pytest.raises(DecodingFailure):
         await WholeBodyDecoder(None).decode(LARGE[:-1], "gzip")
