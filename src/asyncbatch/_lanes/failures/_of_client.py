@@ -68,9 +68,7 @@ def outcome_of(error: Exception, state: AttemptState, binding: Binding) -> Outco
     error = without_secrets(error, state.request, binding.library)
     if (engine_error := _engine_error(error, binding.library)) is not None:
         return _engine_outcome(engine_error, state, binding)
-    if isinstance(error, UnreadableBody):  # detected while it was being sent
-        outcome = unreadable_outcome(error, state.request, binding)
-    elif isinstance(error, WrongPiece):
+    if isinstance(error, WrongPiece):
         outcome = Outcome(kind=FailureKind.invalid_request, error=error)
     elif isinstance(error, DecodingFailure | MemoryError):
         outcome = decoding_outcome(error, state.request, binding)

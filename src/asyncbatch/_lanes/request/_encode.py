@@ -143,9 +143,7 @@ class RequestEncoder:
         route = route_to(self._transport, self._client, native.url)
         if native.url.userinfo or isinstance(route, Unset):
             return None
-        body = self._stored_body(native)
-        if body is None:
-            return None
+        body: bytes = native.content
         method = native.method.encode("ascii")
         line = encode_request_line(method, native.url.raw_path)
         fields = encode_fields(native.headers.raw)
@@ -160,13 +158,6 @@ class RequestEncoder:
     def _build(self, request: Request, limits: TimeLimits) -> Any:
         with showing_cookies_of(self._client, request.url):
             return self._binding.build(self._client, request, Body(request), limits)
-
-    def _stored_body(self, native: Any) -> bytes | None:
-        """Return the body if it is in memory."""
-        if type(native.stream) is not self._binding.library.ByteStream:
-            return None
-        content: bytes = native.content
-        return content
 
 
 _PHASES = {"connect", "read", "write", "pool"}

@@ -44,7 +44,7 @@ class FastEncoder:
     def __init__(self, client: Any, binding: Binding, origin_heads: OriginHeads) -> None:
         self._client = client
         self._binding = binding
-        self._library = library = binding.library
+        library = binding.library
         self._origin_heads = origin_heads
         # A private function of httpx. Without it, httpx builds every request that has a body.
         self._encode_request = getattr(library._content, "encode_request", None)
@@ -125,8 +125,6 @@ class FastEncoder:
         if self._encode_request is None or not is_stored or not isinstance(form, Mapping | None):
             return None
         described, stream = self._encode_request(content=content, data=form, json=request.json)
-        if type(stream) is not self._library.ByteStream:
-            return None
         return described, b"".join(stream)
 
 

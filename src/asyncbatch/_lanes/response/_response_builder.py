@@ -69,10 +69,6 @@ class ResponseBuilder:
         """Return the native URL of the request `item`."""
         return self.request_for(item).url
 
-    def final_url(self, item: Any) -> str:
-        """Return the URL of the request `item` as text."""
-        return str(self.url_for(item))
-
     def build(self, item: Any, content: bytes, course: Course) -> Any:
         """
         Return a response, read and closed, as httpx would have made it.
