@@ -194,8 +194,8 @@ class Fetcher:
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             for batch in list(self._batches):
                 await batch.wait_ended()
-        assert self._shared is not None
-        self._shared.attempter.lane.close()
+        if self._shared is not None:
+            self._shared.attempter.lane.close()
         if self._owns_client:
             with anyio.CancelScope(shield=True):
                 await self._client.__aexit__(error_type, error, traceback)
