@@ -186,8 +186,6 @@ def _settle(
     error: BaseException | None,
 ) -> None:
     def settle() -> None:
-        if future.done():
-            return
         if error is not None:
             future.set_exception(error)
             future.exception()  # marks it as retrieved: the waiting task may have been cancelled
