@@ -4,7 +4,7 @@ The sockets of other machines: what the library finds there, in place of Linux's
 `macos` has no epoll, so that each socket is left to the event loop; uvloop serves it by a transport
 of its own. On `windows` asyncio's loop cannot watch sockets at all, and there is no `poll` either:
 the loop connects, and all its connections are on its transports. There is no uvloop. trio watches
-sockets on both. TLS is ours everywhere.
+sockets on both. Each socket is made non-blocking by a call of its own. TLS is ours everywhere.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def use_sockets_of(machine: str) -> None:
     modules: Any = _readiness, _attach, _sockets, _connector
     readiness, attach, sockets, connector = modules
     readiness.select = _with(select, **dict.fromkeys(lacking))
+    sockets._NON_BLOCKING = 0
     if machine == "windows":
         attach.asyncio = _with(asyncio, SelectorEventLoop=OtherLoop)
         sockets.CAN_WATCH = connector.CAN_WATCH = False

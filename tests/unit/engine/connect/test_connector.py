@@ -15,8 +15,10 @@ from asyncbatch._engine import (
     Origin,
     ProxyFailed,
 )
+from asyncbatch._engine._errors import ContextFailed
 from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.connect._resolver import Address, Resolver
+from asyncbatch._engine.http11 import InvalidRequest
 from asyncbatch._values._proxy import proxy_of
 from tests import aio
 from tests.engines import engine_for, get
@@ -53,6 +55,50 @@ async def test_a_proxy_is_asked_only_for_the_addresses_that_the_policy_allows() 
 
     assert proxy.targets == [("127.0.0.2", server.port)]
     assert asked == ["127.0.0.3", "127.0.0.2"]
+
+
+async def test_a_proxy_is_asked_for_the_next_address_if_it_cannot_reach_one() -> None:
+    """Over a new connection."""
+    connector = connector_for("127.0.0.3", "127.0.0.1")
+    with ProxyServer() as proxy:
+        async with serve(answers(OK)) as server, engine_for(connector=connector) as engine:
+            way = proxy_of(proxy.url("socks5"))
+            exchange = await get(engine, named(server)._replace(route=way))
+
+    assert bytes(exchange.content) == b"ok"
+    assert [host for host, _ in proxy.targets] == ["127.0.0.3", "127.0.0.1"]
+    assert proxy.accepted == 2
+
+
+@pytest.mark.parametrize(("proxy_tls", "origin_tls"), [(True, False), (False, True)])
+async def test_without_a_tls_context_no_proxy_is_blamed(proxy_tls: bool, origin_tls: bool) -> None:
+    """The trusted roots are this machine's, for the proxy as for the origin behind it."""
+
+    def make() -> ssl.SSLContext:
+        raise ValueError("no roots")
+
+    connector = Connector(make, resolver=Resolver(lambda _, port: [inet("127.0.0.1", port)]))
+    with ProxyServer() as proxy:
+        scheme = "https" if proxy_tls else "http"
+        way = proxy_of(f"{scheme}://proxy.example:{proxy.port}")
+        origin = Origin(is_tls=origin_tls, host="name.example", port=80, route=way)
+        async with engine_for(connector=connector) as engine:
+            with pytest.raises(ContextFailed, match="no roots"):
+                await get(engine, origin)
+
+    assert not proxy.heads
+
+
+async def test_a_proxy_that_would_connect_unchecked_is_not_asked() -> None:
+    """A policy decides about addresses, and this proxy resolves names itself."""
+    connector = connector_for("127.0.0.1", policy=lambda _: True)
+    with ProxyServer() as proxy:
+        way = proxy_of(proxy.url())
+        async with engine_for(connector=connector) as engine:
+            with pytest.raises(InvalidRequest, match="cannot be checked behind the proxy"):
+                await get(engine, Origin(is_tls=False, host="name.example", port=80, route=way))
+
+    assert not proxy.accepted
 
 
 async def test_a_failed_connect_is_tried_again_as_often_as_asked() -> None:
@@ -111,6 +157,15 @@ async def test_a_missing_unix_domain_socket_is_a_failed_connect(socket_path: str
     async with engine_for(connector=connector) as engine:
         with pytest.raises(ConnectFailed):
             await get(engine, Origin(is_tls=False, host="any.example", port=80))
+
+
+async def test_a_proxy_is_not_asked_through_a_unix_domain_socket(socket_path: str) -> None:
+    """The socket is the server's, and the two options exclude each other."""
+    connector = Connector(ssl.create_default_context, uds=socket_path)
+    origin = Origin(is_tls=False, host="a.test", port=80, route=proxy_of("http://127.0.0.1:9"))
+    async with engine_for(connector=connector) as engine:
+        with pytest.raises(ProxyFailed, match="cannot be reached by a Unix domain socket"):
+            await get(engine, origin)
 
 
 async def test_no_descriptor_left_is_a_failed_connect_and_passes() -> None:

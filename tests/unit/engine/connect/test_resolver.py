@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import socket
 import subprocess
@@ -11,6 +13,7 @@ import threading
 import pytest
 
 from asyncbatch._engine import ResolveFailed
+from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.connect._resolver import (
     CACHE_SECONDS,
     MAX_ADDRESSES,
@@ -98,6 +101,26 @@ async def test_a_caller_that_gives_up_does_not_take_the_answer_from_the_others()
 
     assert await second
     assert first.cancelled()
+
+
+@pytest.mark.any_loop
+def test_an_answer_on_one_loop_leaves_the_question_of_another_alone() -> None:
+    """A look-up that is shared belongs to the loop that asked."""
+    names = Names()
+    resolver = names.resolver()
+    one, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+    with contextlib.closing(one), contextlib.closing(other):
+        names.free.clear()
+        first, second = (loop.create_task(resolver.resolve("a", 80)) for loop in (one, other))
+        for loop in one, other:
+            loop.run_until_complete(asyncio.sleep(0))
+        names.free.set()
+        one.run_until_complete(first)
+        resolver.forget("a", 80)
+        third = other.create_task(resolver.resolve("a", 80))
+        assert other.run_until_complete(second) == other.run_until_complete(third)
+
+    assert names.asked == 2
 
 
 @pytest.mark.parametrize("error", [socket.gaierror(-2, "no"), UnicodeError("bad label")])
@@ -232,6 +255,36 @@ async def test_look_ups_that_hang_do_not_hold_up_the_others_for_long() -> None:
     assert not any(future.done() for future in hanging)
     free.set()
     assert all(await aio.gather(*hanging))
+
+
+async def test_no_thread_is_started_for_a_call_that_has_one_by_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The usual thread has come to it before the time was over."""
+    started: list[str] = []
+    start = threading.Thread.start
+
+    def noted_start(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", noted_start)
+    first, begun, second, relieved = (*(threading.Event() for _ in range(3)), aio.Event())
+
+    def long_call() -> bool:
+        begun.set()
+        return second.wait(100)
+
+    threads = ConnectThreads(1, relief_seconds=0.0)
+    calls = [threads.call(first.wait, 100), threads.call(long_call)]
+    first.set()
+    assert begun.wait(100)
+    running_loop().call_later(0.001, relieved.set)
+    await relieved.wait()
+    second.set()
+
+    assert all(await aio.gather(*calls))
+    assert started.count("asyncbatch-dns") == 1
 
 
 async def test_there_is_an_end_to_the_threads_even_so() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.connect import _sockets
 from asyncbatch._engine.connect._resolver import Address
 from asyncbatch._engine.connect._sockets import (
@@ -63,9 +65,13 @@ async def opened(kind: str, opener: SocketOpener, address: Address) -> socket.so
     return begun.sock if begun.is_connected else await opener.finish_connect(begun)
 
 
+@pytest.mark.parametrize("non_blocking", [_sockets._NON_BLOCKING, 0], ids=["as here", "by a call"])
 @pytest.mark.parametrize("kind", ["connect", "begin"])
-async def test_a_socket_has_the_options_that_all_get(kind: str, listener: socket.socket) -> None:
+async def test_a_socket_has_the_options_that_all_get(
+    kind: str, non_blocking: int, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No delay, no blocking, those of the caller, and where it connects from."""
+    monkeypatch.setattr(_sockets, "_NON_BLOCKING", non_blocking)  # 0: as on macOS and Windows
     one = Noting((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), local_address="127.0.0.2")
     with contextlib.closing(await opened(kind, one, address_of(listener))) as sock:
         assert sock.getpeername() == listener.getsockname()
@@ -154,6 +160,23 @@ async def test_a_connect_that_is_cancelled_closes_the_socket(
     peer.close()
 
     assert opener.are_closed
+
+
+async def test_a_socket_that_is_writable_when_the_wait_has_been_cancelled_wakes_nobody() -> None:
+    """The event loop has found both in the same turn, and cancels first."""
+    callbacks: list[Callable[[], None]] = []
+    loop: Any = SimpleNamespace(
+        create_future=running_loop().create_future,
+        add_writer=lambda _, callback: callbacks.append(callback),
+        remove_writer=lambda _: None,
+    )
+    task = aio.ensure_future(_sockets._until_writable(loop, 0))
+    while not callbacks:
+        await aio.sleep(0)
+    task.cancel()
+    callbacks[0]()
+    with pytest.raises(aio.CancelledError):
+        await task
 
 
 async def test_where_sockets_cannot_be_watched_the_loop_connects(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import trustme
 import asyncbatch
 from asyncbatch import FailureKind
 from asyncbatch._engine import transport_class
+from asyncbatch._engine.connect._tls_roots import new_context
 from asyncbatch.testing import LoopbackServer
 from tests.raw_server import CLOSING, Peer, serve
 
@@ -183,3 +186,27 @@ async def test_a_folder_of_roots_that_is_there_is_taken(
 
     assert result.kind == FailureKind.tls
     assert "names no" not in str(result.error)
+
+
+@pytest.mark.parametrize(
+    ("fails", "verify", "code"),
+    [
+        ("roots", "/no/such.pem", errno.EMFILE),
+        ("roots", False, errno.EACCES),
+        ("certificate", False, errno.EMFILE),
+    ],
+)
+def test_no_file_is_blamed_for_what_is_not_its_fault(
+    fails: str, verify: str | bool, code: int
+) -> None:
+    """A process without descriptors opens no file, and the library reads files of its own."""
+
+    def fail(*_: object, **__: object) -> object:
+        raise OSError(code, "the system's own words")
+
+    context = SimpleNamespace(load_cert_chain=fail)
+    make = fail if fails == "roots" else lambda **_: context
+    with pytest.raises(OSError, match="the system's own words") as caught:
+        new_context(SimpleNamespace(create_ssl_context=make), verify, "/no/cert.pem", False)
+
+    assert caught.value.errno == code
