@@ -36,8 +36,8 @@ class Engine:
     Args:
         connector: Opens the connections.
         max_connections: Most open connections, idle ones included.
-        max_in_use: Most connections being opened or serving an exchange; `None`: all that may be
-            open.
+        max_in_use: Most connections being opened or serving an exchange, `max_connections` at most;
+            `None`: all that may be open.
         max_idle: Most idle connections to keep; `None`: all of them.
         idle_expiry: Seconds to keep an idle connection.
     """

@@ -7,6 +7,7 @@ are queued, and the task that sent the request awaits the trace function for eac
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -27,14 +28,17 @@ class ExchangeTrace:
 
     __slots__ = ()
 
+    # No `ABC`, by which `isinstance` makes a call for each request.
     @property
+    @abstractmethod
     def wants_exchange(self) -> bool:
         """Whether `watch_exchange` is called instead of it."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def watch_exchange(self, exchange: Exchange) -> None:
         """Receive the exchange of a request, which has just begun."""
-        raise NotImplementedError
+        ...
 
 
 class EventLog:

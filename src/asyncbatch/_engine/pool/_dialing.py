@@ -85,7 +85,7 @@ class Dialler:
         idle: The idle connections, which make room if needed.
         waiters: The exchanges that have no connection.
         max_connections: Most connections open or being opened, idle ones included.
-        max_in_use: Most connections being opened or serving an exchange.
+        max_in_use: Most connections being opened or serving an exchange; `max_connections` at most.
 
     Attributes:
         dials: The dials in progress. Each dial adds and removes itself.
@@ -139,9 +139,9 @@ class Dialler:
         in_use = len(self._in_use) + len(self.dials)
         if in_use >= self.max_in_use:
             return False
-        is_full = in_use + len(self._idle.members) >= self._max_connections
-        if is_full and not self._idle.close_oldest():
-            return False
+        if in_use + len(self._idle.members) >= self._max_connections:
+            # There is an idle one, since `max_in_use` is not above `max_connections`.
+            self._idle.close_oldest()
         self.dial(origin_pool, exchange)
         return True
 
