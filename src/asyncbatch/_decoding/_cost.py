@@ -41,9 +41,8 @@ def _is_large_brotli(bits: int, limit: int) -> bool:
         return True  # the next blocks may be of any size
     if is_empty:
         return False
+    # 7 stand for metadata, which the decoder refuses in the last block.
     nibbles = 4 + (bits >> 2 & 3)
-    if nibbles == 7:
-        return True  # metadata, which is not allowed in the last block
     length: int = (bits >> 4 & (1 << 4 * nibbles) - 1) + 1
     return length > limit
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import itertools
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -148,11 +147,9 @@ class ZstandardStage:
 def _walk_frames(pending: bytearray, module: Any, sink: Sink) -> Iterator[bool]:
     """Decode the pending bytes; if more are needed, yield whether a frame has just ended."""
     decompressor = module.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
-    for frames in itertools.count():
+    for _ in range(MAX_MEMBERS):
         while not pending:
             yield True
-        if frames == MAX_MEMBERS:
-            raise CorruptBody("zstd", _TOO_MANY)
         magic = yield from _take(pending, 4)
         number = int.from_bytes(magic, "little")
         if number & ~0xF == _SKIPPABLE:
@@ -167,6 +164,9 @@ def _walk_frames(pending: bytearray, module: Any, sink: Sink) -> Iterator[bool]:
         promised = module.get_frame_parameters(head).content_size
         if promised not in (decoded, module.CONTENTSIZE_UNKNOWN):
             raise CorruptBody("zstd", _WRONG_SIZE)
+    while not pending:
+        yield True
+    raise CorruptBody("zstd", _TOO_MANY)
 
 
 def _walk_blocks(
