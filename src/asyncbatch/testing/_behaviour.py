@@ -8,6 +8,7 @@ Pure: a behaviour is turned into a sequence of steps. `ServerConnection` sends, 
 from __future__ import annotations
 
 import enum
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Literal, Self
 
@@ -56,7 +57,7 @@ class Pace:
 
 
 @attrs.frozen(kw_only=True)
-class Behaviour:
+class Behaviour(ABC):
     """
     How an answer is delivered. `Reply` and `Raw` add its content.
 
@@ -119,9 +120,10 @@ class Behaviour:
             yield from _slowly(body, self.pace)
         yield end
 
+    @abstractmethod
     def _wire(self, request: RecordedRequest) -> tuple[bytes, bytes, End]:
         """Return the head, the body and the end of the answer without any fault."""
-        raise NotImplementedError
+        ...
 
 
 Answer = Behaviour | Callable[[RecordedRequest], Behaviour]

@@ -89,17 +89,18 @@ class ServerConnection:
     async def _answer(self, request: RecordedRequest) -> bool:
         """Carry out the steps, and return whether the connection may take another request."""
         steps = self._begin(request)
+        is_kept = False
         try:
             for step in steps:
                 if isinstance(step, bytes):
                     await self._stream.send(step)
                 elif isinstance(step, End):
-                    return await self._end_as(step)
+                    is_kept = await self._end_as(step)
                 elif not await self._wait(step):
-                    return False
+                    break
         finally:
             self._finish()
-        return True
+        return is_kept
 
     async def _wait(self, seconds: float) -> bool:
         """Wait; return `False` at once if the client closes meanwhile."""

@@ -4,6 +4,8 @@ How answers are delivered: in which steps, and where they break.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from asyncbatch.testing import Behaviour, End, Raw, RecordedRequest, Reply
@@ -17,6 +19,13 @@ REPLY = Reply(body=b"body")
 
 def steps(behaviour: Behaviour, draw: float = 0.0) -> list[bytes | float | End]:
     return list(behaviour.steps(GET, draw))
+
+
+def test_a_behaviour_alone_answers_nothing() -> None:
+    """It says how an answer is delivered, and lacks the answer."""
+    behaviour: Any = Behaviour
+    with pytest.raises(TypeError, match="abstract"):
+        behaviour()
 
 
 def test_an_answer_goes_out_in_one_piece() -> None:
