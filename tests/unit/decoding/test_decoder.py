@@ -33,6 +33,7 @@ from asyncbatch._decoding import (
     _zstd,
     decode,
     decoder_for,
+    decoder_into,
     may_be_large,
 )
 from tests import zstd_encoder
@@ -513,6 +514,20 @@ def test_the_cap_is_exact(name: str | None, size: int) -> None:
     with pytest.raises(BodyLimitExceeded) as caught:
         decode(name, raw, max_size=size - 1)
     assert caught.value.limit == size - 1
+
+
+def test_a_decoder_that_passes_pieces_on_passes_on_no_more_than_the_cap() -> None:
+    """The piece that passes it is not handed on."""
+    passed: list[bytes] = []
+    raw = gzip.compress(b"first") + gzip.compress(b"second")
+    for cap in (10, 11):
+        decoder = decoder_into("gzip", passed.append, max_size=cap)
+        assert decoder is not None
+        with pytest.raises(BodyLimitExceeded) if cap == 10 else contextlib.nullcontext():
+            decoder.feed(raw)
+            assert decoder.finish() == b""
+
+    assert passed == [b"first", b"first", b"second"]
 
 
 def test_the_decoded_size_is_known_on_the_way() -> None:

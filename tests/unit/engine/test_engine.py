@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Any
 
 import pytest
 
-from asyncbatch._engine import BodyStream, EngineClosed
+from asyncbatch._engine import BodyStream, EngineClosed, Exchange
 from asyncbatch._engine._engine import Engine, take_error
 from asyncbatch._engine.http11 import InvalidRequest, TruncatedResponse
 from tests import aio
@@ -39,6 +40,25 @@ async def test_a_closed_engine_begins_nothing() -> None:
         with pytest.raises(EngineClosed, match="closed"):
             await get(engine, server)
         await server.until(lambda: server.open == 0)
+
+
+async def test_an_exchange_that_is_sent_again_on_a_closed_engine_fails() -> None:
+    """Instead of waiting for a connection that nobody opens."""
+    has_ended = aio.Event()
+
+    def follow(exchange: Exchange) -> None:
+        has_ended.set()
+
+    async with serve(answer_all) as server, engine_for() as engine:
+        exchange = engine.begin(server.origin, b"GET", head_of(), follow=follow)
+        await has_ended.wait()
+        engine.close_nowait()
+        assert not exchange.future.done()
+        exchange.renew(server.origin, b"GET", head_of(), monotonic() + 5, monotonic())
+        engine.submit(exchange)
+
+        assert exchange.future.done()
+        assert isinstance(take_error(exchange), EngineClosed)
 
 
 async def test_an_exchange_that_breaks_off_raises_what_broke_it() -> None:

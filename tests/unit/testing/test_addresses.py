@@ -5,7 +5,9 @@ The hosts of the loopback server: living, dead and silent.
 from __future__ import annotations
 
 import errno
+import os
 import socket
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -81,6 +83,21 @@ def test_an_address_that_the_machine_lacks_is_told_at_once(
         addresses.listen()
     assert len(calls) == 1
     assert not addresses._sockets
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the ports of Windows are not reused")
+@pytest.mark.parametrize(("system", "reuses"), [("posix", True), ("nt", False)])
+def test_a_port_is_reused_except_on_windows(
+    monkeypatch: pytest.MonkeyPatch, system: str, reuses: bool
+) -> None:
+    """Windows would let two servers listen on it at once."""
+    monkeypatch.setattr(_addresses, "os", SimpleNamespace(name=system))
+    addresses = Addresses(1, 0)
+    (listener,) = addresses.listen()
+    option = listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+    addresses.close()
+
+    assert bool(option) is reuses
 
 
 async def test_a_route_for_a_host_that_is_not_there_is_refused(server: LoopbackServer) -> None:

@@ -92,6 +92,38 @@ async def test_a_body_breaks_off_at_its_place(fault: Any, error: Any, size: int)
     assert content == b"0123456789"[:size]
 
 
+async def test_a_body_that_is_read_by_a_plain_iterator_breaks_off_too() -> None:
+    """Unlike a generator, it has nothing to close."""
+    left = [b"789", b"456", b"123"]
+
+    class Pieces:
+        def __aiter__(self) -> Any:
+            return self
+
+        async def __anext__(self) -> bytes:
+            return left.pop()
+
+    class Body(httpx.AsyncByteStream):
+        def __aiter__(self) -> Any:
+            return Pieces()
+
+    async def forward() -> httpx.Response:
+        return httpx.Response(200, stream=Body())
+
+    response = await Fault.cut(body=4).effect(httpx, request(), forward, 0.0)
+    content = bytearray()
+
+    async def read() -> None:
+        async for piece in response.aiter_raw():
+            content.extend(piece)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await read()
+
+    assert content == b"1234"
+    assert left == [b"789"]
+
+
 @pytest.mark.parametrize("retry_after", [None, 2])
 async def test_a_status_is_answered_without_asking(retry_after: int | None) -> None:
     """With `Retry-After` where that is given."""

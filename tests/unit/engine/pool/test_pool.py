@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import select
 import socket
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +22,11 @@ from asyncbatch._engine import (
     TimedOut,
 )
 from asyncbatch._engine.http11 import ResponseProtocol
+from asyncbatch._engine.io import _attach, _readiness
 from asyncbatch._engine.io._socket_transport import LITTLE
 from tests import aio
 from tests.engines import engine_for, get, head_of
+from tests.machines import OtherLoop
 from tests.raw_server import CLOSING, OK, Peer, answer_all, answers, serve
 from tests.waiting import until
 
@@ -538,6 +542,30 @@ def test_the_sockets_of_a_closed_loop_are_closed_by_the_next_call(then: str) -> 
         peer.close()
 
     assert ends == [b"", b""]
+
+
+def test_a_socket_of_the_event_loop_is_closed_by_its_transport_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where we cannot watch it, it is the event loop's."""
+    monkeypatch.setattr(_readiness, "select", SimpleNamespace(select=select.select))
+    names: dict[str, Any] = vars(asyncio) | {"SelectorEventLoop": OtherLoop}
+    monkeypatch.setattr(_attach, "asyncio", SimpleNamespace(**names))
+
+    async def fetch() -> list[int]:
+        async with serve(answer_all) as server, engine_for() as engine:
+            exchange = await get(engine, server)
+            pool: Any = engine._pool
+            pool.close_sockets()
+            sock = exchange.connection.get_extra_info("socket")
+            numbers = [sock.fileno()]
+            await engine.aclose()
+            return [*numbers, sock.fileno()]
+
+    before, after = asyncio.run(fetch())
+
+    assert before >= 0
+    assert after == -1
 
 
 async def test_an_engine_refuses_a_second_loop() -> None:
