@@ -102,5 +102,5 @@ def begin_whole(
     size: int,
     on_end: Callable[[], None] | None = None,
 ) -> StepCall:
-    """Have a thread write a file of `size` bytes together with others; see `Groups.begin`."""
+    """Have a thread write a file of `size` bytes together with others; see `Groups.begin_call`."""
     return _groups.begin_call(steps, size, on_end)

@@ -113,7 +113,7 @@ class Job:
     )
 
     # Set by `Schedule.add`: its queue; when it began to wait, and the reading of its host's clock
-    # of blocked time then. `Resting.end` and `JobQueue.take_back` set these two again.
+    # of blocked time then. `Resting.end_rest` and `JobQueue.take_back` set these two again.
     queue: JobOwner
     since: float
     clock: float

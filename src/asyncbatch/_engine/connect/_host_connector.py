@@ -136,7 +136,7 @@ class HostConnector:
     async def _finish_connect(
         self, origin: Origin, phases: ConnectPhases, begun: StartedConnect
     ) -> socket.socket:
-        phases.connect = None  # `begin` has recorded a part of it
+        phases.connect = None  # `begin_connect` has recorded a part of it
         phases.enter_phase("connect", begun.started)
         try:
             return await self._opener.finish_connect(begun)

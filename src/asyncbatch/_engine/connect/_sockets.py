@@ -69,7 +69,7 @@ class SocketOpener:
 
     async def finish_connect(self, begun: StartedConnect) -> socket.socket:
         """
-        Wait until a socket from `begin` is connected.
+        Wait until a socket from `begin_connect` is connected.
 
         Raises:
             OSError: The address cannot be reached.
@@ -86,7 +86,7 @@ class SocketOpener:
         Connect to an address.
 
         Raises:
-            OSError, OverflowError: As `begin`.
+            OSError, OverflowError: As `begin_connect`.
         """
         sock = self._new_socket(address)
         try:

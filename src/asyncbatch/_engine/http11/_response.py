@@ -86,8 +86,9 @@ class ResponseProtocol:
     """
     Reads the responses of one connection, one after the other.
 
-    Call `begin` for each request, then `receive` with received bytes until it returns True, or
-    `receive_eof` when the connection ends. After an exception, the object cannot be used again.
+    Call `begin_response` for each request, then `receive` with received bytes until it returns
+    True, or `receive_eof` when the connection ends. After an exception, the object cannot be used
+    again.
 
     Attributes:
         state: the part of the response that is expected next.
