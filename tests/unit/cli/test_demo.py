@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from asyncbatch import FailureKind, Results
-from asyncbatch._cli._demo import REPORT_NAMES, DemoUrls, _compared, _mixed_up, _reported
+from asyncbatch._cli import _demo
+from asyncbatch._cli._demo import (
+    REPORT_NAMES,
+    DemoUrls,
+    _compared,
+    _mixed_up,
+    _reported,
+    run_demo,
+)
+from asyncbatch.testing import LoopbackServer, Reply
 from tests.samples import failure, success
 
 URLS = ["http://host.test/0", "http://host.test/1"]
@@ -100,3 +109,29 @@ def test_a_folder_that_cannot_be_written_to_does_not_fail_the_demo(tmp_path: Pat
 
     assert said.startswith("The report could not be written: ")
     assert "--report" in said
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "is_planned"),
+    [(frozenset(), True), (frozenset({FailureKind.dns}), False)],
+)
+async def test_the_demo_judges_its_own_batch(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    outcomes: frozenset[FailureKind],
+    is_planned: bool,
+):
+    """With a plan of two URLs; the summary, the judgement and the report come in this order."""
+
+    def plan(server: LoopbackServer) -> list[DemoUrls]:
+        server.on("/*", lambda request: Reply(body=request.path[1:], framing="chunked"))
+        return [DemoUrls("two URLs", [server.url("/0"), server.url("/1")], outcomes)]
+
+    monkeypatch.setattr(_demo, "_plan", plan)
+
+    assert await run_demo(tmp_path) is is_planned
+    said = capsys.readouterr().out
+    judgement = "Everything was as planned." if is_planned else "NOT as planned: two URLs: "
+    parts = ["asyncbatch demo", "2 requests in", judgement, "Wrote report.html"]
+    assert sorted(parts, key=said.index) == parts

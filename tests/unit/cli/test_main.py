@@ -13,14 +13,16 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from asyncbatch._cli import _main, main
+from asyncbatch._results import _table_file
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.markup import errors_in, text_of
 
@@ -349,6 +351,20 @@ class TestParquet:
         assert parquet.read_table(tmp_path / "again.parquet").num_rows == 2
         assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
         assert not list(tmp_path.glob("*.part"))
+
+    def test_many_results_are_written_while_others_are_fetched(
+        self,
+        server: LoopbackServer,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        parquet: Any,
+    ):
+        """Each time as many as may be held."""
+        monkeypatch.setattr(_table_file, "MOST_ROWS", 2)
+        path = tmp_path / "out.parquet"
+
+        assert main(["--parquet", str(path), *(server.url(f"/{n}") for n in range(5))]) == 0
+        assert parquet.ParquetFile(path).num_row_groups == 3
 
     def test_what_was_not_begun_leaves_no_table(self, tmp_path: Path, parquet: Any):
         """As when the journal is none."""
@@ -784,3 +800,30 @@ def test_input_that_cannot_be_counted_is_told_as_well(
 
     assert main([server.url("/a")]) == 1
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are as on POSIX")
+def test_ctrl_c_before_the_first_result_is_waited_for_ends_the_run(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """There is no wait to end yet, so none begins."""
+    runs: list[Any] = []
+    init, open_writer = _main.Run.__init__, _main.writing_to
+
+    def noted(run: Any, *args: Any) -> None:
+        init(run, *args)
+        runs.append(run)
+
+    @asynccontextmanager
+    async def interrupted(stream: Any) -> AsyncIterator[Any]:
+        signal.raise_signal(signal.SIGINT)
+        while runs[0]._signal is None:
+            await anyio.lowlevel.checkpoint()
+        async with open_writer(stream) as writer:
+            yield writer
+
+    monkeypatch.setattr(_main.Run, "__init__", noted)
+    monkeypatch.setattr(_main, "writing_to", interrupted)
+
+    assert main([server.url("/hang")]) == 130
+    assert capsys.readouterr().err.startswith("interrupted\n")

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from asyncbatch import fetch_many_sync
+from asyncbatch._sync._portal import Portal
 from asyncbatch.testing import LoopbackServer, Reply
 
 pytestmark = pytest.mark.may_block
@@ -61,3 +62,27 @@ def test_elsewhere_the_input_is_read_in_a_thread_that_ends_with_the_call(
     assert len(threads) == 2
     assert not {caller, threading.main_thread()}.intersection(threads)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_an_interruption_before_the_end_is_told_to_the_loop_ends_it_all_the_same(
+    loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread is left that nobody can end any more."""
+    threads: list[threading.Thread] = []
+
+    def urls() -> Iterator[str]:
+        threads.append(threading.current_thread())
+        yield loopback.url()
+
+    def interrupt(portal: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Portal, "close", interrupt)
+    with ThreadPoolExecutor(1) as executor:
+        call = executor.submit(fetch_many_sync, urls())
+        with pytest.raises(KeyboardInterrupt):
+            call.result()
+    (thread,) = threads
+    thread.join(10)
+
+    assert not thread.is_alive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import io
 import itertools
@@ -578,3 +579,12 @@ def test_a_cancelled_task_ends_a_row_of_short_calls(
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(main())
+
+
+def test_a_fetcher_that_was_never_opened_is_left_without_a_word() -> None:
+    """As by a stack that it was pushed on before it was entered."""
+    with contextlib.ExitStack() as stack:
+        fetcher = stack.push(SyncFetcher())
+
+    with pytest.raises(FetcherClosed):
+        fetcher.fetch("http://host.test/")

@@ -206,3 +206,13 @@ async def test_a_wait_ends_when_its_task_is_cancelled(monkeypatch: pytest.Monkey
     with pytest.raises(asyncio.CancelledError):
         await asyncio.sleep(0)
     task.uncancel()
+
+
+def test_a_wait_with_a_limit_takes_nothing_away() -> None:
+    """It ends without a value too, and who waits afterwards gets what there is."""
+    outcome: Promise[int] = Promise()
+    outcome.wait_left(0)
+    outcome.leave_value(1)
+    outcome.wait_left(0)
+
+    assert outcome.wait() == 1

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -148,6 +151,7 @@ def test_a_portal_that_was_never_opened_takes_no_call() -> None:
     portal = Portal(Held())
     with pytest.raises(FetcherClosed):
         portal.start(where)
+    portal.call_soon_threadsafe(lambda: None)
     portal.close()
     portal.stop_unclosed()
 
@@ -217,3 +221,49 @@ async def test_a_running_loop_is_seen() -> None:
 def test_without_one_none_is_seen() -> None:
     """As in a script."""
     assert not is_loop_running()
+
+
+def test_a_loop_that_cannot_run_fails_the_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own error, and no thread is left."""
+
+    def fail() -> None:
+        raise ValueError("no loop")
+
+    monkeypatch.setattr(_portal, "loop_options", fail)
+    portal = Portal(Held())
+    with pytest.raises(ValueError, match="no loop"):
+        portal.open()
+
+    assert not portal._thread.is_alive()
+
+
+def test_without_sniffio_a_loop_runs_all_the_same() -> None:
+    """Only some libraries need it. In a process of its own, since anyio looks for it at import."""
+    code = """
+import sys
+sys.modules["sniffio"] = None
+import anyio
+from asyncbatch._sync._portal import run_loop
+run_loop(lambda: anyio.sleep(0))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_the_end_of_a_call_is_not_waited_for_in_the_thread_of_the_loop() -> None:
+    """The call could not end meanwhile."""
+    portal = Portal(Held())
+    portal.open()
+
+    async def wait_here() -> float:
+        begun = time.monotonic()
+        portal.prepare(where).wait_ended(10)
+        return time.monotonic() - begun
+
+    try:
+        assert portal.call(wait_here) < 5
+    finally:
+        portal.close()

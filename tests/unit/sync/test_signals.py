@@ -14,7 +14,7 @@ import pytest
 
 import asyncbatch
 from asyncbatch import SyncFetcher
-from asyncbatch._sync._signals import handlers_here
+from asyncbatch._sync._signals import handlers_here, interrupting
 from asyncbatch.testing import LoopbackServer, Reply
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -145,3 +145,38 @@ def test_what_an_interrupted_batch_has_locked_is_free_at_once(handled: Any, tmp_
         results = fetcher.fetch_many([server.url()], **options)
 
     assert [result.kind for result in results] == [None]
+
+
+def test_the_second_exception_is_raised_where_the_code_is(handled: Any) -> None:
+    """The first has ended nothing then."""
+    errors = iter([SoftLimit("first"), SoftLimit("second")])
+
+    def handler(number: int, frame: Any) -> None:
+        raise next(errors)
+
+    handled(handler)
+    raised: list[BaseException] = []
+    interruptions: list[None] = []
+    with interrupting(handlers_here(), lambda: interruptions.append(None), raised):
+        signal.raise_signal(signal.SIGUSR1)
+        assert len(interruptions) == 1
+        with pytest.raises(SoftLimit, match="second"):
+            signal.raise_signal(signal.SIGUSR1)
+
+    assert list(map(str, raised)) == ["first", "second"]
+    assert len(interruptions) == 1
+    assert signal.getsignal(signal.SIGUSR1) is handler
+
+
+def test_a_handler_that_was_replaced_before_the_call_is_not_stood_in_for(handled: Any) -> None:
+    """The newer one stays, also while the call runs."""
+    handled(lambda number, frame: None)
+    handlers = handlers_here()
+
+    def newer(number: int, frame: Any) -> None:
+        pass
+
+    handled(newer)
+    with interrupting(handlers, lambda: None, []):
+        assert signal.getsignal(signal.SIGUSR1) is newer
+    assert signal.getsignal(signal.SIGUSR1) is newer

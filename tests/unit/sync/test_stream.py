@@ -15,6 +15,7 @@ from asyncbatch import FetcherClosed, Result, SyncFetcher, arrow
 from asyncbatch._results import _table_file
 from asyncbatch._sync import _interruptible
 from asyncbatch._sync._interruptible import Wait
+from asyncbatch._sync._stream import SyncResultStream
 from asyncbatch.report import Report, to_har
 from asyncbatch.testing import LoopbackServer, Reply
 
@@ -477,3 +478,8 @@ def test_threads_can_share_a_stream(loopback: LoopbackServer) -> None:
         shares = executor.map(list[asyncbatch.Result], [stream] * 4)
 
     assert sorted(result.index for share in shares for result in share) == list(range(200))
+
+
+def test_a_stream_that_was_never_made_whole_is_dropped_without_a_word() -> None:
+    """As when an interruption comes while it is made."""
+    SyncResultStream.__new__(SyncResultStream).__del__()

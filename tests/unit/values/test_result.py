@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from asyncbatch import Failure, FailureKind, Fetcher, Request, Success, Timing
-from asyncbatch._values._result import success
+from asyncbatch._values._result import status_error, success
 from tests.transports import mock
 
 
@@ -172,3 +172,10 @@ async def test_the_repr_hides_the_password():
 
     assert "secret" not in repr(result)
     assert "host.test" in repr(result)
+
+
+def test_a_response_that_is_no_error_has_none():
+    """Whoever asks for one has taken the wrong response."""
+    response = httpx.Response(200, request=httpx.Request("GET", "http://host.test/"))
+    with pytest.raises(AssertionError, match="400 or above"):
+        status_error(response)
