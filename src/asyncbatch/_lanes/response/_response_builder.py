@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncbatch._engine import Exchange, NetworkStream
@@ -61,9 +62,10 @@ class ResponseBuilder:
         self.sets_cookies = sets_cookies(self.head.block)
         """Whether the responses set cookies."""
 
+    @abstractmethod
     def request_for(self, item: Any) -> Any:
         """Return the native request that was made of `item`."""
-        raise NotImplementedError
+        ...
 
     def url_for(self, item: Any) -> Any:
         """Return the native URL of the request `item`."""

@@ -63,7 +63,9 @@ async def test_who_asks_for_status_and_content_has_nothing_built(
     server.on("/", Reply.json({"a": 1}))
 
     async with Fetcher(retry=None) as fetcher:
-        await fetcher.fetch(server.url())  # builds the request that all others have in common
+        first = await fetcher.fetch(server.url())
+        # Builds the request that all others have in common, and what is compared once a process.
+        assert first.response is not None
         built.clear()
         results = await fetcher.fetch_many([server.url()] * 3)
 
@@ -84,7 +86,8 @@ async def test_a_failed_status_is_an_error_when_somebody_asks(
     server.on("/", Reply(503, b"no", headers={"Retry-After": "7"}))
 
     async with Fetcher(retry=None) as fetcher:
-        await fetcher.fetch(server.url())
+        first = await fetcher.fetch(server.url())
+        assert first.response is not None  # as above
         built.clear()
         (failure,) = (await fetcher.fetch_many([server.url()])).failures
 
