@@ -415,6 +415,29 @@ async def test_an_error_of_a_generator_that_is_closed_at_the_end_is_kept():
     assert source.exhausted
 
 
+class Suspended:
+    """Waits without an event loop."""
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+def test_reading_that_is_dropped_with_its_event_loop_is_no_error_of_the_input():
+    """The generator is told to end, and raises nothing of its own."""
+
+    async def wait() -> AsyncIterator[str]:
+        await Suspended()
+        yield "http://a.test/"
+
+    source = Input(wait())
+    reading = source.read_async()
+    reading.send(None)
+    reading.close()
+
+    assert source.error is None
+    assert not source.exhausted
+
+
 async def test_a_stream_of_the_callers_stays_open():
     """What only can be iterated over, and is no generator, is not closed by us."""
     send, receive = anyio.create_memory_object_stream[str](10)
@@ -484,6 +507,14 @@ def test_an_input_is_read_item_by_item():
     assert source.read() is END
     assert source.exhausted
     assert source.size is None
+
+
+def test_no_input_has_results_but_that_of_a_journal():
+    """An item is a request, to be sent."""
+    source = Input(urls(1))
+
+    assert source.settled() is None
+    assert source.read() == (0, "http://host.test/0")
 
 
 def test_the_length_of_an_input_is_known_where_it_has_one():

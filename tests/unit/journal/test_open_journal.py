@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from asyncbatch import Fetcher, Journal, JournalChanged
-from asyncbatch._batch._output import Delivered
+from asyncbatch import Fetcher, FetcherClosed, Journal, JournalChanged
+from asyncbatch._api._journaling import journaled_batch
+from asyncbatch._batch._input import Input
+from asyncbatch._batch._output import Collected, Delivered
+from asyncbatch._files import Files
 from asyncbatch._journal._open_journal import JournaledOutput
 from asyncbatch.testing import LoopbackServer
 from tests.samples import success
@@ -111,3 +114,31 @@ async def test_a_changed_rule_for_keys_is_named(tmp_path: Path) -> None:
 
         with pytest.raises(JournalChanged, match="key was None and is 'tag'"):
             await fetcher.fetch_many([server.url("/")], journal=changed)
+
+
+async def test_a_fetcher_that_is_closed_while_its_journal_is_opened_leaves_it_closed(
+    tmp_path: Path,
+) -> None:
+    """Another batch may open it."""
+    path = tmp_path / "run.db"
+    async with LoopbackServer() as server, Fetcher() as fetcher:
+        states: list[Any] = [fetcher._shared]
+
+        def check_open() -> Any:
+            if not states:
+                raise FetcherClosed("closed")
+            return states.pop()
+
+        with pytest.raises(FetcherClosed):
+            await journaled_batch(
+                Journal(path),
+                check_open,
+                Input([]),
+                Collected(),
+                {},
+                batch_timeout=None,
+                files=Files(None),
+            )
+        results = await fetcher.fetch_many([server.url("/")], journal=path)
+
+    assert [result.ok for result in results] == [True]
