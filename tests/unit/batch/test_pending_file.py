@@ -16,7 +16,7 @@ import pytest
 
 from asyncbatch import FailureKind, Fetcher, Folder, Retry
 from asyncbatch._api import _setup
-from asyncbatch._batch import _workers
+from asyncbatch._batch import _pending_file, _workers
 from asyncbatch._batch._pending_file import PendingFile
 from asyncbatch._batch._workers import PendingFiles, Workers
 from asyncbatch._files import Files
@@ -367,3 +367,18 @@ async def test_a_blocked_loop_is_taken_out_of_a_file_that_is_brought_to_the_disk
         workers.take_out(5.0, 2.0)
 
         assert (job.first_started_at, job.deadline) == (6.0, 14.0)
+
+
+async def test_a_result_that_cannot_be_made_ends_the_batch(
+    folder: Path, urls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made in a callback of the event loop, where nobody would hear of the error."""
+
+    def fail(*_: object) -> None:
+        raise MemoryError("no result")
+
+    monkeypatch.setattr(_pending_file, "saved_of", fail)
+    with anyio.fail_after(10):
+        async with Fetcher(retry=None) as fetcher:
+            with pytest.raises(MemoryError, match="no result"):
+                await fetcher.fetch_many(urls, to=Folder(folder))
