@@ -31,6 +31,7 @@ from benchmarks.workloads import (
     asked,
     ideal_makespan,
     numbered,
+    paced_urls,
     slow_urls,
 )
 
@@ -198,7 +199,7 @@ async def measure_makespan(fetch: Fetch, workload: Workload, port: int) -> Figur
 
 async def measure_pace(fetch: Fetch, workload: Workload, port: int) -> Figures:
     """Fetch a fixed number from the slow server, once all connections are open."""
-    urls = slow_urls(workload, port)
+    urls = paced_urls(workload, port)
     await fetch(urls[: 2 * workload.connections])
     meter = Meter()
     await fetch(urls)
