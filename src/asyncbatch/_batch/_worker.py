@@ -133,6 +133,9 @@ class Worker:
             # The loop was blocked before this task began: the first request must not pay for it.
             self.take_out(late, self.made_at)
         try:
+            if self._job is None and self._relay is not None:
+                # Between two requests: the search for the next one has raised.
+                await self._relay.wait()
             while (job := self._job) is not None:
                 await self._try(job)
                 if self._job is not None:

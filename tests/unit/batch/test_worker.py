@@ -174,6 +174,28 @@ async def test_an_error_that_is_no_failure_ends_the_work() -> None:
         assert shared.slots.taken == 0
 
 
+class Stop(BaseException):
+    """What is no `Exception`, as KeyboardInterrupt; which would end asyncio's loop itself."""
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+async def test_an_error_between_two_requests_ends_the_batch(
+    mixed: LoopbackServer, count: int
+) -> None:
+    """The callback that has given a result reads on, and has no request to blame."""
+
+    def items() -> Iterator[str]:
+        for _ in range(count):
+            yield mixed.url("/200")
+        raise Stop
+
+    async with Fetcher(concurrency=1, retry=None) as fetcher:
+        with anyio.fail_after(10), pytest.raises(Stop):
+            await fetcher.fetch_many(items())
+
+        assert fetcher.statistics().in_flight == 0
+
+
 @pytest.mark.parametrize("concurrency", [1, 3])
 async def test_each_request_that_must_be_announced_is_announced_before_it_is_sent(
     mixed: LoopbackServer, concurrency: int
