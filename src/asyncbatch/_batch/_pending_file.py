@@ -104,7 +104,9 @@ class PendingFile:
     def abandon(self) -> None:
         """Give the file up, at the end of the batch."""
         workers, job = self._workers, self._job
-        workers.cut_files.append(job.download.abandon())
+        wait = job.download.abandon()
+        if wait is not None:  # otherwise the file has its name, and its task has not begun
+            workers.cut_files.append(wait)
         workers.ledger.interrupt_file(job, workers.clock())
         workers.file_ended(self)
 

@@ -369,6 +369,23 @@ async def test_a_blocked_loop_is_taken_out_of_a_file_that_is_brought_to_the_disk
         assert (job.first_started_at, job.deadline) == (6.0, 14.0)
 
 
+async def test_a_file_whose_task_has_not_begun_is_given_up_with_the_batch(tmp_path: Path) -> None:
+    """It has its name, and no result for want of memory: there is nothing to wait for."""
+    async with sharing() as shared:
+        one = OneBatch(shared, (), files=Files(Folder(tmp_path)))
+        workers: Any = one.batch._workers
+        one.ledger.enter("http://a.test/", 0, 1.0)
+        job = one.schedule.next(1.0)
+        assert job is not None
+        one.schedule.body_received(job, 1.0, 2.0)
+        received: Any = SimpleNamespace(content=b"")
+        workers.pending_files.add(PendingFile(workers, job, received, received))
+        workers.abandon()
+        await workers.wait_for_cut_files()
+
+        assert one.ledger.withdraw_unfinished(3.0) == [job]
+
+
 async def test_a_result_that_cannot_be_made_ends_the_batch(
     folder: Path, urls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
