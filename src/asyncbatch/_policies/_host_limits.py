@@ -177,7 +177,12 @@ def _ascii(host: str, pattern: str) -> str:
 def _plain(host: str) -> str:
     """Return a host for comparison: lower case, no trailing dot, IPv6 addresses compressed."""
     host = host.removesuffix(".").lower()
-    return ipaddress.IPv6Address(host).compressed if ":" in host else host
+    if ":" not in host:
+        return host
+    try:
+        return ipaddress.IPv6Address(host).compressed
+    except ValueError:  # the zone of the address has lost its last dot
+        return host
 
 
 def _is_address(host: str) -> bool:

@@ -43,6 +43,7 @@ from tests.transports import run_virtually
         ("0:0:0:0:0:0:0:1", 80, "six"),
         ("2001:db8::1", 81, "six at a port"),
         ("2001:db8::1", 82, None),
+        ("fe80::1%", 80, None),  # that of `[fe80::1%.]`, whose zone is a dot
     ],
 )
 def test_the_most_specific_key_holds(host: str, port: int, found: str | None):
