@@ -112,9 +112,9 @@ def _match_http_date(value: str, position: int) -> re.Match[str] | None:
 
 def _to_timestamp(match: re.Match[str], *, wall_now: float) -> float | None:
     year = int(match["year"])
-    if len(match["year"]) == 2:
-        year = _full_year(year, datetime.fromtimestamp(wall_now, tz=UTC).year)
     try:
+        if len(match["year"]) == 2:
+            year = _full_year(year, datetime.fromtimestamp(wall_now, tz=UTC).year)
         # The grammar allows a leap second, `datetime` does not.
         moment = datetime(
             year,
@@ -125,7 +125,7 @@ def _to_timestamp(match: re.Match[str], *, wall_now: float) -> float | None:
             59 if match["second"] == "60" else int(match["second"]),
             tzinfo=UTC,
         )
-    except ValueError:
+    except (ValueError, OverflowError, OSError):  # also of a clock beyond the years of a `datetime`
         return None
     return float(timegm(moment.utctimetuple()))
 

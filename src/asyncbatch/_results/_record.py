@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from asyncbatch._values._redaction import (
 )
 from asyncbatch._values._request import Request, method_of
 from asyncbatch._values._result import Failure, Result, Success
-from asyncbatch._values._timing import NETWORK_PHASES, phase_columns
+from asyncbatch._values._timing import NETWORK_PHASES, moment_of, phase_columns
 
 PHASES = ("queued", "throttled", *NETWORK_PHASES)
 """The names of the columns with the phases."""
@@ -215,11 +214,6 @@ def _outcomes(found: _Fields, results: Sequence[Result]) -> dict[str, list[Any]]
             error_text(result) if isinstance(result, Failure) else None for result in results
         ],
     }
-
-
-def moment_of(seconds: float) -> datetime | None:
-    """Return a time in seconds since 1970, 0.0 for never, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
 # Tags

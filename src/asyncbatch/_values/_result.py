@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 
@@ -20,7 +20,7 @@ from asyncbatch._values._pickling import name_encoding, restore, state_of
 from asyncbatch._values._redaction import redacted, redacted_url
 from asyncbatch._values._request import Request
 from asyncbatch._values._text import body_text, encoding_of, parse_json
-from asyncbatch._values._timing import Attempt, Course, Timing, timing_of
+from asyncbatch._values._timing import Attempt, Course, Timing, moment_of, timing_of
 
 # httpx adds a link to the description of a failed status.
 _LINK = re.compile(r"\s*For more information check: \S+")
@@ -63,9 +63,10 @@ class _Result:
         """
         When its first try began, in UTC; `None` if it was never tried.
 
-        It ended at `started + elapsed`. The wall clock is read once, when the batch begins.
+        It ended at `started + elapsed`. The wall clock is read once, when the batch begins. It is
+        also `None` if that clock is beyond the years of a `datetime`.
         """
-        return datetime.fromtimestamp(self._started, UTC) if self._started else None
+        return moment_of(self._started)
 
     @property
     def timing(self) -> Timing:

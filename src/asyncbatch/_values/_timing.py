@@ -7,6 +7,7 @@ The lanes and the schedule measure; nothing here reads a clock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import attrs
@@ -84,6 +85,18 @@ def timing_of(network: Timing | Course, *, queued: float = 0.0, throttled: float
         wait=_between(sent_at, first_byte_at or ended_at),
         receive=_between(first_byte_at, ended_at),
     )
+
+
+def moment_of(seconds: float) -> datetime | None:
+    """
+    Return a time in seconds since 1970, 0.0 for never, in UTC.
+
+    `None` also if it is beyond the years of a `datetime`, as that of a clock which was never set.
+    """
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    except (ValueError, OverflowError, OSError):  # what it raises depends on the system
+        return None
 
 
 def course_of_all(courses: Sequence[Course]) -> Course:

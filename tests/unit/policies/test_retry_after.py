@@ -144,3 +144,9 @@ def test_no_retry_after_raises(value: str) -> None:
     seconds = parse_retry_after(value, wall_now=RFC_MOMENT, date=value, age=value)
 
     assert seconds is None or 0 <= seconds <= 2**31
+
+
+@pytest.mark.parametrize("wall_now", [1e12, -1e12, float("inf")])
+def test_a_year_of_two_digits_says_nothing_on_a_clock_that_was_never_set(wall_now: float) -> None:
+    """The century is that of the clock."""
+    assert parse_retry_after("Sunday, 06-Nov-94 08:49:37 GMT", wall_now=wall_now) is None

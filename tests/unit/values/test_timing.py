@@ -14,6 +14,7 @@ from asyncbatch._values._timing import (
     Attempt,
     Course,
     Timing,
+    moment_of,
     phases_of,
     timing_of,
 )
@@ -88,3 +89,9 @@ def test_an_attempt_travels() -> None:
 
     assert (copy.status_code, copy.timing, copy.delay) == (503, attempt.timing, 0.5)
     assert (type(copy.error), copy.error.args) == (ValueError, ("no",))
+
+
+@pytest.mark.parametrize("seconds", [1e12, -1e12, 1e30, float("inf")])
+def test_a_time_beyond_the_years_of_a_datetime_is_none(seconds: float):
+    """It is that of a clock which was never set, and fails no result."""
+    assert moment_of(seconds) is None
