@@ -256,6 +256,8 @@ class TrioLoop:
     # Private.
 
     def _watch_fd(self, fd: int, wait: WaitFor, callback: Callback) -> None:
+        if fd < 0:  # as asyncio does; raised in a system task, it would end the run
+            raise ValueError(f"a socket that is closed cannot be watched: its number is {fd}")
         self._stop_watching(fd, wait)
         watcher = _Watcher(self, fd, wait, callback)
         trio.lowlevel.spawn_system_task(watcher.run, name="asyncbatch: sockets")

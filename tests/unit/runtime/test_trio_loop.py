@@ -316,6 +316,19 @@ def test_a_number_that_is_used_again_is_watched_anew() -> None:
     assert received == [b"a", b"b"]
 
 
+def test_a_closed_socket_is_refused_and_the_run_goes_on() -> None:
+    """Its number is -1. asyncio refuses it too; raised in a system task, it would end the run."""
+
+    async def main() -> None:
+        loop = running_trio_loop()
+        for watch in (loop.add_reader, loop.add_writer):
+            with pytest.raises(ValueError, match="a socket that is closed cannot be watched"):
+                watch(-1, print)
+        await trio.testing.wait_all_tasks_blocked()
+
+    trio.run(main)
+
+
 def test_the_task_of_the_callbacks_goes_with_what_is_to_be_closed() -> None:
     """What was forgotten is not, and the task that waits for that end goes with the last one."""
     closed: list[str] = []
