@@ -285,7 +285,7 @@ class Store:
         try:
             if os.path.samestat(os.stat(self._path), self._file):  # noqa: PTH116  # half as long
                 return
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError:  # a folder above it may have become unreadable
             return

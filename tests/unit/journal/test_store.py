@@ -273,6 +273,19 @@ def test_a_journal_that_is_gone_is_not_written_to(path: Path, is_replaced: bool)
     assert {each.name for each in path.parent.iterdir()} == left
 
 
+def test_a_journal_whose_folder_is_a_file_now_is_not_written_to(tmp_path: Path) -> None:
+    """It is as gone as one that was removed."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    store = opened(folder / "run.db")
+    folder.rename(tmp_path / "other")
+    folder.write_text("a file")
+
+    with pytest.raises(JournalError, match="removed or replaced"):
+        store.write([(record(b"k"), b"body")])
+    store.close()
+
+
 def test_a_journal_without_its_tables_is_refused_and_not_locked(path: Path) -> None:
     """The error names it."""
     opened(path).close()
