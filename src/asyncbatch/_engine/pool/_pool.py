@@ -268,6 +268,9 @@ class Pool:
 
     def resend(self, exchange: Exchange) -> None:
         """Send an exchange again, on a connection that is opened for it alone."""
+        if self.is_closed:
+            exchange.fail(EngineClosed("the engine was closed"), monotonic())
+            return
         self.waiters.add(exchange)
         # The connection that has just been closed has left a place.
         origin_pool = self._origin_pools.find_or_add(exchange.origin)
@@ -392,6 +395,10 @@ class Pool:
         return None
 
     def _wait(self, origin_pool: OriginPool, exchange: Exchange) -> None:
+        if self.is_closed:
+            self._origin_pools.tidy(origin_pool)
+            exchange.fail(EngineClosed("the engine was closed"), monotonic())
+            return
         self.waiters.add(exchange)
         origin_pool.waiting[exchange] = None
         if origin_pool.spare_dials:

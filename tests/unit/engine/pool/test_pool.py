@@ -478,6 +478,22 @@ async def test_closing_fails_what_is_under_way_and_closes_all() -> None:
             await get(engine, server)
 
 
+@pytest.mark.parametrize("call", ["submit", "resend"])
+async def test_a_closed_pool_opens_nothing(call: str) -> None:
+    """A callback may bring it an exchange that was begun before; it fails, and does not wait."""
+    async with serve(answer_all) as server, engine_for() as engine:
+        await get(engine, server)
+        exchange = engine.begin(server.origin, b"GET", head_of())
+        await exchange.future
+        pool: Any = engine._pool
+        await engine.aclose()
+        exchange.renew(server.origin, b"GET", head_of(), float("inf"), 0.0)
+        getattr(pool, call)(exchange)
+
+        assert isinstance(exchange.error, EngineClosed)
+        assert pool.counts() == dict.fromkeys(pool.counts(), 0)
+
+
 def test_an_engine_moves_to_a_new_loop_when_the_old_one_is_closed() -> None:
     """As scripts with several `asyncio.run` need it."""
     from asyncbatch._engine import Connector, Engine
