@@ -19,7 +19,7 @@ import anyio
 import pytest
 
 import asyncbatch
-from asyncbatch import Fetcher, Request
+from asyncbatch import Fetcher, Folder, Request
 from asyncbatch._engine.io import _readiness
 from asyncbatch.testing import LoopbackServer, Reply
 
@@ -182,6 +182,21 @@ async def test_a_worker_takes_16_calls_to_end(url: str) -> None:
     calls = await batch_of([f"{url}?{number}" for number in range(40)], 40)
 
     assert min(map(len, steps(calls, *ENDED))) <= 16
+
+
+async def test_a_file_takes_85_calls(url: str, tmp_path: Path) -> None:
+    """In the event loop, from its request to its result; threads of the disk make a few more."""
+    count = 200
+    calls: Calls = []
+    async with Fetcher(concurrency=1) as fetcher:
+        await fetcher.fetch_many([f"{url}?{number}" for number in range(2)])
+        with counted(calls):
+            results = await fetcher.fetch_many(
+                [f"{url}{number}" for number in range(count)], to=Folder(tmp_path)
+            )
+    assert all(result.ok for result in results)
+
+    assert len(calls) <= 85 * count
 
 
 async def test_batches_that_share_the_slots_take_hardly_more_calls_than_one(url: str) -> None:

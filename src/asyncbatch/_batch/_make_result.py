@@ -155,8 +155,24 @@ def saved_of(
     now: float,
     epoch: float,
 ) -> Success:
-    """Return the result of `job` with a good response whose body is in a file."""
-    return saved(_success(job, course, b"", response_builder, now, epoch), file)
+    """Return the result of `job` with a good response whose body has gone to a file at once."""
+    started_at = job.first_started_at
+    assert started_at is not None
+    return success(
+        job.index,
+        job.request,
+        now - started_at,
+        job.attempts,
+        () if job.history is None else tuple(job.history),
+        job.queued,
+        job.throttled,
+        course,
+        b"",
+        response_builder,
+        epoch + started_at,
+        False,
+        (file.path, file.size, file.resumed_from),
+    )
 
 
 def skipped(item: object, index: int, file: Saved, lane: Lane) -> Success:

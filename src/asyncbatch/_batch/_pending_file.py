@@ -50,7 +50,7 @@ class PendingFile:
         workers, job, received = self._workers, self._job, self._received
         workers.pending_files.add(self)
         workers.schedule.body_received(job, received.begun_at, workers.clock())
-        job.download.write_whole(received.content, self._ended)
+        job.download.write_whole(received.content, workers.loop, self._ended)
 
     def _ended(self) -> None:
         """Record the result of a file that is on the disk."""

@@ -21,7 +21,7 @@ from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import SLICE, TimeSlice
 from asyncbatch._lanes import Encoded, FileRelay, NewFileRelay, Plain, Relays
-from asyncbatch._runtime._event_loop import Clock
+from asyncbatch._runtime._event_loop import Clock, running_loop
 from asyncbatch._runtime._stalls import TimeLimit
 from asyncbatch._schedule import Job, JobState, Schedule
 from asyncbatch._values._request import UNSET, Unset, method_of
@@ -142,6 +142,8 @@ class Workers:
             and ledger.files.to is not None
         ):
             self.file_relays = shared.attempter.file_relays()
+        self.loop = None if self.file_relays is None else running_loop()
+        """The event loop that is told of files on the disk; only with `file_relays`."""
         self.resting_relays: list[FileRelay] = []
         """Those of workers that have ended, for others."""
         # Kept, since each reading of a method makes an object.

@@ -21,8 +21,13 @@ _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
 """Linux's values, which are the same on all machines."""
 
+_F_OK, _ENOENT = os.F_OK, errno.ENOENT
 
-def is_absent(path: str, folder: str) -> bool:
+# As `os.fsencode`, without the calls.
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+
+
+def is_absent(path: str, folder: str, dir_fd: int = _AT_FDCWD) -> bool:
     """
     Whether nothing is at a path, not even a link.
 
@@ -30,6 +35,7 @@ def is_absent(path: str, folder: str) -> bool:
         path: Of a file in the folder.
         folder: On a disk of this machine: another one may keep the call waiting, and with it all
             threads of the process.
+        dir_fd: The folder, opened, if `path` is a name in it.
 
     Returns:
         `False` also if this cannot be told.
@@ -43,8 +49,8 @@ def is_absent(path: str, folder: str) -> bool:
     except OSError:
         return False  # the folder is not there either
     look, get_errno = found
-    result = look(_AT_FDCWD, os.fsencode(path), os.F_OK, _AT_SYMLINK_NOFOLLOW)
-    return bool(result) and get_errno() == errno.ENOENT
+    result = look(dir_fd, path.encode(_ENCODING, _ERRORS), _F_OK, _AT_SYMLINK_NOFOLLOW)
+    return bool(result) and get_errno() == _ENOENT
 
 
 @functools.lru_cache(maxsize=64)

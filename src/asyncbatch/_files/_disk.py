@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from asyncbatch._files._groups import Groups, StepCall, Steps
+from asyncbatch._files._groups import Groups
 from asyncbatch._files._receivers import Receivers
-from asyncbatch._files._unnamed import OpenFolders
 from asyncbatch._runtime._threads import NoThreads, Threads
 from asyncbatch._values._errors import FailureKind
-from asyncbatch._values._sink import Saved, SinkFailure
+from asyncbatch._values._sink import SinkFailure
 
 T = TypeVar("T")
 
@@ -36,7 +35,9 @@ _receiving_threads = Threads("asyncbatch-disk-receiving", RECEIVING, linger=0.1)
 _receivers = Receivers(_receiving_threads, HELD_UP)
 
 _groups = Groups(_threads, limit=2, size=64, weight=4 * 1024 * 1024)
-"""Where files are written whose bodies are there as a whole."""
+
+begin_whole = _groups.begin_call
+"""Have a thread write a file whose body is there as a whole, together with others."""
 
 
 async def call(function: Callable[[], T]) -> T:
@@ -95,12 +96,3 @@ async def receive(write: Callable[[], None], go_on: Callable[[], int]) -> int | 
 def are_others_waiting() -> bool:
     """Whether other files wait for a thread that receives."""
     return _receivers.are_wanted
-
-
-def begin_whole(
-    steps: Callable[[OpenFolders], Steps[Saved | None]],
-    size: int,
-    on_end: Callable[[], None] | None = None,
-) -> StepCall:
-    """Have a thread write a file of `size` bytes together with others; see `Groups.begin_call`."""
-    return _groups.begin_call(steps, size, on_end)

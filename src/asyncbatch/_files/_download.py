@@ -8,7 +8,6 @@ reads and writes the disk, in threads.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -30,12 +29,12 @@ from asyncbatch._files._continuation import (
     fields_for_rest,
 )
 from asyncbatch._files._file_writer import FileWriter
-from asyncbatch._files._groups import StepCall
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._part import Part, part_of
 from asyncbatch._files._target import look_for
 from asyncbatch._files._versions import Kept, plain_length, range_head
 from asyncbatch._files._whole_body import REPLACING, WholeBody
+from asyncbatch._runtime._event_loop import running_loop
 from asyncbatch._values._checksum import Checksum
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._request import Request
@@ -128,7 +127,7 @@ class Download:
         self._pieces: list[bytes] = []
         self._waiting = 0
         # The call that writes a body for a file relay, until it is taken or forgotten.
-        self._whole: StepCall | None = None
+        self._whole: WholeBody | None = None
         # What threads may still be doing for the last try.
         self._endings: list[Callable[[], Awaitable[None]]] = []
 
@@ -186,17 +185,17 @@ class Download:
         text = self._naming.text
         if text is None or self._exists != "skip" or self._checksum is not None:
             return None
-        try:
-            found = self._look_for(text)
-            if found is None:
-                if not self._has_condition and self._look_for(self._naming.part_text) is None:
-                    self._absent_until = monotonic() + FRESH
-                return None
-        except OSError:
-            return None  # `begin_try` finds it too, and reports it
-        if found.st_nlink > 1:
-            return None  # `begin_try` looks closer
-        return Saved(text, found.st_size)
+        if not is_absent(text, self._naming.folder):
+            try:
+                found = look_for(text)
+            except OSError:
+                return None  # `begin_try` finds it too, and reports it
+            if found is not None:
+                # `begin_try` looks closer at one with another name.
+                return None if found.st_nlink > 1 else Saved(text, found.st_size)
+        if not self._has_condition and self._is_free(self._naming.part_text):
+            self._absent_until = monotonic() + FRESH
+        return None
 
     async def begin_try(self) -> Saved | None:
         """
@@ -242,16 +241,17 @@ class Download:
         self.is_held = False
         return True
 
-    def write_whole(self, content: bytes, on_end: Callable[[], None]) -> None:
+    def write_whole(self, content: bytes, loop: Any, on_end: Callable[[], None]) -> None:
         """
         Write a file after `begin_try_nowait`, with the body of a plain 200, without waiting for it.
 
         Args:
             content: All of the body.
+            loop: The running event loop.
             on_end: Called when `take_saved` may be called, unless `abandon` was called before.
         """
-        body = WholeBody(self._naming, self._exists, content)
-        self._whole = _disk.begin_whole(body.steps, len(content), on_end)
+        self._whole = body = WholeBody(self._naming, self._exists, content, loop, on_end)
+        _disk.begin_whole(body)
 
     def take_saved(self) -> Saved | None:
         """Return the file of `write_whole`; `None` if there is none, and the try is to go on."""
@@ -295,14 +295,16 @@ class Download:
         text = self._naming.text
         if text is None or self._has_condition:
             return False
+        return self._is_free(text) and self._is_free(self._naming.part_text)
+
+    def _is_free(self, path: str) -> bool:
+        """Whether nothing is at a path in the folder, as far as one look in the loop can tell."""
+        if is_absent(path, self._naming.folder):
+            return True
         try:
-            return self._look_for(text) is None and self._look_for(self._naming.part_text) is None
+            return look_for(path) is None
         except OSError:
             return False  # a thread looks closer
-
-    def _look_for(self, path: str) -> os.stat_result | None:
-        """Do what `look_for` does, for a path in the folder, in the event loop."""
-        return None if is_absent(path, self._naming.folder) else look_for(path)
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers of the next try."""
@@ -404,7 +406,7 @@ class Download:
         if self.examine is None:
             size = sum(map(len, pieces))
             if self._writer.is_whole(part, size):
-                return await self._finish_whole(part, pieces, size)
+                return await self._finish_whole(part, pieces)
             return await _disk.call(partial(self._writer.finish, part, pieces))
         found = await _disk.call(partial(self._writer.verify, part, pieces))
         if found is not None:
@@ -412,9 +414,10 @@ class Download:
         self.is_held = True
         return Saved(part.path, part.size)
 
-    async def _finish_whole(self, part: Part, pieces: list[bytes], size: int) -> Saved:
+    async def _finish_whole(self, part: Part, pieces: list[bytes]) -> Saved:
         """Write a file whose body is there as a whole, together with others."""
-        call = _disk.begin_whole(partial(self._writer.finish_whole, part, pieces), size)
+        call = self._writer.whole_body(part, pieces, running_loop())
+        _disk.begin_whole(call)
         self._endings.append(call.wait)
         try:
             await call.wait()
@@ -427,7 +430,8 @@ class Download:
             raise SinkFailure(FailureKind.disk, error=error) from None
         if saved is None:
             return await _disk.call(partial(self._writer.finish, part, pieces))
-        return saved
+        part.close()
+        return saved._replace(path=Path(saved.path))
 
     async def complete(self) -> Saved:
         """

@@ -25,12 +25,10 @@ from asyncbatch._files._continuation import (
     can_continue,
     ending_of,
 )
-from asyncbatch._files._groups import Steps
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._part import Part, remove_twin
 from asyncbatch._files._refresh import forget_refresh, keep_refresh, refreshable
 from asyncbatch._files._target import has_checksum, look_for, saved_at
-from asyncbatch._files._unnamed import OpenFolders
 from asyncbatch._files._versions import (
     Kept,
     Version,
@@ -262,31 +260,28 @@ class FileWriter:
         """
         return self.verify(part, pieces) or self.complete(part)
 
-    def finish_whole(
-        self, part: Part, pieces: list[bytes], folders: OpenFolders
-    ) -> Steps[Saved | None]:
+    def whole_body(self, part: Part, pieces: list[bytes], loop: Any) -> WholeBody:
         """
-        Do as `finish` does with a body for which `is_whole` holds, in steps and without a part.
+        Return the call that does as `finish` does with a body for which `is_whole` holds.
 
-        Returns `None` if it needs a part.
-
-        Raises:
-            SinkFailure: It is not what was asked for.
-            OSError: It cannot be written.
+        Unless it ends without a value, close the part, which it has not opened.
         """
         content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         check = None if self._checksum is None else partial(self._check_whole, part)
-        body = WholeBody(self._naming, self._exists, content, check, lambda: part.is_open)
-        saved = yield from body.steps(folders)
-        if saved is None:
-            self._hash = self._new_hash()
-            return None
-        part.close()
-        return saved._replace(path=Path(saved.path))
+        return WholeBody(
+            self._naming,
+            self._exists,
+            content,
+            loop,
+            check=check,
+            is_wanted=lambda: part.is_open,
+        )
 
     def _check_whole(self, part: Part, content: bytes) -> None:
-        self._hash.update(content)
-        self._check_hash(part)
+        # Of its own, as the body may have to be written to a part afterwards.
+        found = self._new_hash()
+        found.update(content)
+        self._check_hash(part, found)
 
     def verify(self, part: Part, pieces: Pieces) -> Saved | None:
         """
@@ -313,7 +308,7 @@ class FileWriter:
                 self._decoder.finish()
             else:
                 self._check_ending(part, decision)
-        self._check_hash(part)
+        self._check_hash(part, self._hash)
         return None
 
     def refuse(self, part: Part) -> None:
@@ -356,11 +351,11 @@ class FileWriter:
             again=ending is Ending.SHORT and self.may_repeat(),
         )
 
-    def _check_hash(self, part: Part) -> None:
+    def _check_hash(self, part: Part, of_body: Any) -> None:
         checksum = self._checksum
-        if checksum is None or self._hash.hexdigest() == checksum.digest:
+        if checksum is None or of_body.hexdigest() == checksum.digest:
             return
-        found = f"{checksum.algorithm}:{self._hash.hexdigest()}"
+        found = f"{checksum.algorithm}:{of_body.hexdigest()}"
         self.refuse(part)
         again, self._has_differed = not self._has_differed, True
         raise Mismatch(f"{checksum.algorithm}:{checksum.digest}", found, again=again)

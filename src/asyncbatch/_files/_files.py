@@ -86,7 +86,8 @@ class Files:
         """Return the files whose bodies are being received."""
         return list(self._under_way)
 
-    def claim(self, folder: Path, name: str, *, renames: bool) -> str:
+    # Not keyword-only: CPython 3.11 specialises no call of a function that has such arguments.
+    def claim(self, folder: Path, name: str, renames: bool) -> str:
         """
         Return a name for a file in its folder, which no other request of the batch has.
 
@@ -103,9 +104,12 @@ class Files:
             return name
         with self._lock:
             first = self._key_of(folder, name)
+            if first not in taken:
+                taken[first] = 0
+                return name
             # Counted on from the last number, as there may be thousands of one name.
-            key, number = first, taken.get(first, -1)
-            if number >= 0 and not renames:
+            key, number = first, taken[first]
+            if not renames:
                 raise ValueError(
                     f"another request of this batch has the file {str(folder / name)!r}; give "
                     "each its own `to`, or names by Folder(name=...), or Folder(exists='rename')"
@@ -116,8 +120,7 @@ class Files:
                 found = numbered(name, number)
                 key = self._key_of(folder, found)
             taken[key] = 0
-            if number > 0:
-                taken[first] = number
+            taken[first] = number
         return found
 
     def _key_of(self, folder: Path, name: str) -> str:

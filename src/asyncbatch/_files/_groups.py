@@ -1,7 +1,8 @@
 """
 `Groups`: writes files whose bodies have arrived as a whole, several at a time.
 
-All files of a group are written, then all are synced to the disk, and then all get their names.
+All files of a group are written, then all are synced to the disk, then all get their names, and
+then all are closed.
 The event loop tells the threads of new files once in each turn, and a thread tells the loop of a
 whole group at once, because each hand-over may wait for the GIL.
 """
@@ -11,24 +12,18 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from asyncbatch._files._syncer import Syncer
-from asyncbatch._files._unnamed import OpenFolders, UnnamedFile
-from asyncbatch._runtime._event_loop import running_loop
+from asyncbatch._files._unnamed import OpenFolders, close_files
 from asyncbatch._runtime._threads import CallOutcome, NoThreads, Threads
-
-T = TypeVar("T")
 
 AT_ONCE = 16
 """Most calls that end in one turn of an event loop. Each makes a result, and all of a group would
 hold the loop for several milliseconds."""
-
-Steps: TypeAlias = Generator[UnnamedFile, None, T]
-"""A call that yields a file that it has written, goes on when that is on the disk, and returns a
-value. If the file could not be brought there, the error is raised in it."""
 
 
 class Groups:
@@ -64,27 +59,13 @@ class Groups:
         # The loop that runs in a thread, if it has calls of which no thread was told.
         self._local = threading.local()
 
-    def begin_call(
-        self,
-        steps: Callable[[OpenFolders], Steps[Any]],
-        weight: int,
-        on_end: Callable[[], None] | None = None,
-    ) -> StepCall:
-        """
-        Have a thread make a call, and return without waiting for it.
-
-        Args:
-            steps: Returns the call, given the folders of its group.
-            weight: The bytes that it writes.
-            on_end: Called in this loop when the call has ended. It must not raise.
-        """
-        loop = running_loop()
+    def begin_call(self, call: StepCall) -> None:
+        """Have a thread make a call, and return without waiting for it."""
+        loop = call.loop
         if getattr(self._local, "loop", None) is not loop:
             self._local.loop = loop
             loop.call_soon(self._hand_over)
-        call = StepCall(steps, weight, loop, on_end)
         self._waiting.append(call)
-        return call
 
     def _hand_over(self) -> None:
         """Have a thread make the calls that have been begun in a turn of the loop."""
@@ -101,9 +82,10 @@ class Groups:
     def _work(self) -> None:
         while group := self._taken():
             self._make(group)
+            _tell(group)
 
     def _make(self, group: list[StepCall]) -> None:
-        """Make the calls of a group, and tell their loops once for all."""
+        """Make the calls of a group."""
         folders = OpenFolders()
         try:
             try:
@@ -113,17 +95,19 @@ class Groups:
         except BaseException as raised:  # no memory, for one: no call may be waited for forever
             for call in group:
                 call.fail(raised)
-        _tell(group)
 
     def _make_steps(self, group: list[StepCall], folders: OpenFolders) -> None:
-        begun = [call for call in group if call.make_first_step(folders)]
-        errors: Sequence[BaseException | None]
         try:
-            errors = self._syncer.sync([call.file for call in begun])
-        except BaseException as raised:
-            errors = [raised] * len(begun)
-        for call, error in zip(begun, errors, strict=True):
-            call.go_on(error)
+            begun = [call for call in group if call.make_first_step(folders)]
+            errors: Sequence[BaseException | None]
+            try:
+                errors = self._syncer.sync([call.file for call in begun])
+            except BaseException as raised:
+                errors = [raised] * len(begun)
+            for call, error in zip(begun, errors, strict=True):
+                call.go_on(error)
+        finally:
+            close_files([call.file for call in group if call.file is not None])
 
     def _taken(self) -> list[StepCall]:
         """Return the next group; an empty one if the thread is to end."""
@@ -149,43 +133,38 @@ class Groups:
 
 class StepCall(CallOutcome):
     """
-    A call in steps that a thread makes for a task.
+    A call in two steps that a thread makes, between which its file is brought to the disk.
 
     Its `value` is `None` if it has raised, or has been given up.
+
+    Args:
+        weight: The bytes that it writes.
+        loop: The event loop that waits for it.
+        on_end: Called in this loop when it has ended. It must not raise.
     """
 
-    __slots__ = (
-        "_function",
-        "_is_ended",
-        "_is_given_up",
-        "_on_end",
-        "_steps",
-        "_waiter",
-        "file",
-        "loop",
-        "weight",
-    )
+    __slots__ = ("_is_ended", "_is_given_up", "_on_end", "_waiter", "file", "loop", "weight")
 
-    def __init__(
-        self,
-        steps: Callable[[OpenFolders], Steps[Any]],
-        weight: int,
-        loop: Any,
-        on_end: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, weight: int, loop: Any, on_end: Callable[[], None] | None = None) -> None:
         self.value = None
         self.error = None
         self.weight = weight
         self.loop = loop
         self.file: Any = None
-        """The file to sync to the disk, after `make_first_step`."""
-        self._function = steps
-        self._steps: Steps[Any] | None = None
+        """What the first step has opened. It is closed after the second one."""
         self._is_given_up = False
         # What the loop knows, while a thread may have done more.
         self._is_ended = False
         self._waiter: Any = None
         self._on_end = on_end
+
+    @abstractmethod
+    def write_file(self, folders: OpenFolders) -> bool:
+        """Make the first step; return whether `file` is to be brought to the disk, and named."""
+
+    @abstractmethod
+    def name_file(self) -> Any:
+        """Make the second step, when the file is on the disk; return the value of the call."""
 
     async def wait(self) -> None:
         """Wait until it has ended; one task at a time."""
@@ -198,29 +177,20 @@ class StepCall(CallOutcome):
         if self._is_given_up:
             return False
         try:
-            self._steps = self._function(folders)
-            self.file = next(self._steps)
-        except StopIteration as end:
-            self.value = end.value
+            return self.write_file(folders)
         except BaseException as error:  # `unwrap` raises it
             self.error = error
-        else:
-            return True
-        return False
+            return False
 
     def go_on(self, error: BaseException | None) -> None:
         """Make the second step, in a thread; `error`: why the file could not be synced."""
-        steps, self._steps = self._steps, None
-        assert steps is not None
+        if self._is_given_up:
+            return
+        if error is not None:
+            self.error = error
+            return
         try:
-            if self._is_given_up:
-                steps.close()
-            elif error is not None:
-                steps.throw(error)
-            else:
-                next(steps)
-        except StopIteration as end:
-            self.value = end.value
+            self.value = self.name_file()
         except BaseException as raised:  # `unwrap` raises it
             self.error = raised
 

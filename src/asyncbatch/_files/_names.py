@@ -70,6 +70,9 @@ def name_from_url(url: str) -> str:
 
     The query does not count. A path that ends with a slash has no name: `download`.
     """
+    before, _, last = url.rpartition("/")
+    if "?" not in url and "#" not in url and before[-1:] != "/" and _is_safe(last):
+        return last  # the most common URL, and the same as below
     path = _PATH.match(url)
     assert path is not None
     last = _AUTHORITY.sub("", path[0], count=1).rpartition("/")[2]

@@ -27,7 +27,7 @@ from asyncbatch._values._sink import Head, SinkFailure
 class Claim(Protocol):
     """Reserves a name in a folder for a batch; see `Files.claim`."""
 
-    def __call__(self, folder: Path, name: str, *, renames: bool) -> str: ...
+    def __call__(self, folder: Path, name: str, renames: bool, /) -> str: ...
 
 
 class Naming:
@@ -47,6 +47,7 @@ class Naming:
     """
 
     __slots__ = (
+        "_before",
         "_claim",
         "_folder",
         "_item",
@@ -54,13 +55,18 @@ class Naming:
         "_number",
         "_path",
         "file_name",
+        "folder",
         "of_url",
+        "part_name",
         "renames",
         "text",
     )
 
     def __init__(self, folder: Folder, item: Request | str, claim: Claim, name: str | None) -> None:
         self._folder = folder
+        self.folder = str(folder.path)
+        """The path of its folder as text."""
+        self._before = _before_name(self.folder)
         self._item = item
         self._claim = claim
         self.renames = folder.exists == "rename" and name is None
@@ -71,17 +77,19 @@ class Naming:
         self._number = 0
         self.file_name: str | None = None
         """The name of the file; `None` if the server or a function names it."""
+        self.part_name = ""
+        """The name of its part, as long as it has a name."""
         self.text: str | None = None
         """The path of the file as text, as long as it has a name."""
         # The path that was asked for last.
         self._path: Path | None = None
         if name is not None or folder.name == "url":
-            self._claim_name(self.of_url, renames=self.renames)
+            self._claim_name(self.of_url, self.renames)
 
-    def _claim_name(self, name: str, *, renames: bool) -> str:
-        folder = self._folder.path
-        self.file_name = found = self._claim(folder, name, renames=renames)
-        self.text = _before_name(str(folder)) + found
+    def _claim_name(self, name: str, renames: bool) -> str:
+        self.file_name = found = self._claim(self._folder.path, name, renames)
+        self.part_name = part_name(found)
+        self.text = self._before + found
         return found
 
     @property
@@ -95,15 +103,9 @@ class Naming:
         return path
 
     @property
-    def folder(self) -> str:
-        """The path of its folder as text."""
-        return str(self._folder.path)
-
-    @property
     def part_text(self) -> str:
         """The path of its part as text; only with a `text`."""
-        assert self.file_name is not None
-        return _before_name(str(self._folder.path)) + part_name(self.file_name)
+        return self._before + self.part_name
 
     @property
     def part_path(self) -> Path:
@@ -129,7 +131,7 @@ class Naming:
         if name is None:
             try:
                 self._name = self._name_in(head)
-                name = self._claim_name(self._name, renames=self.renames)
+                name = self._claim_name(self._name, self.renames)
             except ValueError as error:
                 raise SinkFailure(FailureKind.invalid_request, error=error) from None
         return self._folder.path / name
@@ -139,7 +141,7 @@ class Naming:
         assert self.file_name is not None
         self._number += 1
         name = numbered(self._name, self._number)
-        return self._folder.path / self._claim_name(name, renames=True)
+        return self._folder.path / self._claim_name(name, True)
 
     def _name_in(self, head: Head) -> str:
         naming = self._folder.name

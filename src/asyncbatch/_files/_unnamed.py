@@ -11,6 +11,7 @@ import contextlib
 import errno
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 _TEMPORARY = getattr(os, "O_TMPFILE", 0)
@@ -54,16 +55,13 @@ class OpenFolder:
 class UnnamedFile:
     """An open file without a name."""
 
-    __slots__ = ("_folder", "fd")
+    __slots__ = ("_folder", "device", "fd")
 
     def __init__(self, folder: OpenFolder, fd: int) -> None:
         self._folder = folder
-        self.fd = fd
-
-    @property
-    def device(self) -> int:
+        self.device = folder.device
         """Its file system."""
-        return self._folder.device
+        self.fd = fd
 
     def write(self, content: bytes) -> None:
         """Write all of it."""
@@ -93,9 +91,21 @@ class UnnamedFile:
             follow_symlinks=True,
         )
 
-    def close(self) -> None:
-        """Close it. A file that has no name disappears."""
-        os.close(self.fd)
+
+def close_files(files: Sequence[UnnamedFile]) -> None:
+    """
+    Close files, with few calls of the kernel; nothing is raised.
+
+    Those that have no name disappear.
+    """
+    numbers = sorted([file.fd for file in files])
+    # The descriptors that were opened in a row mostly follow one another, and each call may wait
+    # for the GIL.
+    start = 0
+    for end in range(1, len(numbers) + 1):
+        if end == len(numbers) or numbers[end] != numbers[end - 1] + 1:
+            os.closerange(numbers[start], numbers[end - 1] + 1)
+            start = end
 
 
 class OpenFolders:

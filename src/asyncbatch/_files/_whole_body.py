@@ -10,9 +10,10 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from asyncbatch._files._groups import Steps
-from asyncbatch._files._names import part_name
+from asyncbatch._files._absence import is_absent
+from asyncbatch._files._groups import StepCall
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._target import saved_at
 from asyncbatch._files._unnamed import OpenFolders
@@ -22,14 +23,18 @@ REPLACING = ("overwrite", "refresh")
 """The values of `exists` with which a file may be replaced: only what has a name can do so."""
 
 
-class WholeBody:
+class WholeBody(StepCall):
     """
-    A body and the file that it goes to.
+    A body, and the call that writes it to its file.
+
+    Its value is `None` if the body needs a part.
 
     Args:
         naming: The path of the file, which is known.
         exists: What happens if the file exists; none of `REPLACING`.
         content: The body.
+        loop: See `StepCall`.
+        on_end: See `StepCall`.
         check: Raises what is wrong with the body; `None`: nothing may be.
         is_wanted: Whether its try goes on; `None`: it does.
     """
@@ -41,60 +46,71 @@ class WholeBody:
         naming: Naming,
         exists: str,
         content: bytes,
+        loop: Any,
+        on_end: Callable[[], None] | None = None,
         check: Callable[[bytes], None] | None = None,
         is_wanted: Callable[[], bool] | None = None,
     ) -> None:
+        super().__init__(len(content), loop, on_end)
         self._naming = naming
         self._exists = exists
         self._content = content
         self._check = check
         self._is_wanted = is_wanted
 
-    def steps(self, folders: OpenFolders) -> Steps[Saved | None]:
+    def write_file(self, folders: OpenFolders) -> bool:
         """
-        Write the file, and give it its name when it is on the disk.
-
-        Returns `None` if it needs a part.
+        Write the file; return `False` if that needs a part.
 
         Raises:
             SinkFailure: It is not what was asked for.
             OSError: It cannot be written.
         """
         naming, content = self._naming, self._content
-        assert naming.file_name is not None
         folder = folders.get(naming.folder)
+        if folder is None:
+            return False
         # Where there is a part, it may be locked, or stand for what must not be written.
-        if folder is None or folder.has(part_name(naming.file_name)):
-            return None
-        file = folder.open_unnamed()
+        part = naming.part_name
+        if not is_absent(part, naming.folder, folder.fd) and folder.has(part):
+            return False
+        file = self.file = folder.open_unnamed()
         if file is None:
-            return None
-        try:
-            if self._check is not None:
-                self._check(content)
-            file.write(content)
-            yield file
-            while True:
-                if self._is_wanted is not None and not self._is_wanted():
-                    raise OSError(errno.EBADF, "the part has been closed", naming.text)
-                try:
-                    file.give_name(naming.file_name)
-                except FileExistsError:
-                    # Another program was faster.
-                    if self._exists == "skip":
-                        return saved_at(_path_of(naming))
-                    if not naming.renames:
-                        raise FileExistsError(
-                            errno.EEXIST, os.strerror(errno.EEXIST), naming.text
-                        ) from None
-                    naming.rename()
-                except OSError:
-                    return None
-                else:
-                    assert naming.text is not None
-                    return Saved(naming.text, len(content), 0)
-        finally:
-            file.close()
+            return False
+        if self._check is not None:
+            self._check(content)
+        file.write(content)
+        return True
+
+    def name_file(self) -> Saved | None:
+        """
+        Give the file its name.
+
+        Raises:
+            OSError: Another file has it.
+        """
+        naming, file = self._naming, self.file
+        assert file is not None
+        while True:
+            if self._is_wanted is not None and not self._is_wanted():
+                raise OSError(errno.EBADF, "the part has been closed", naming.text)
+            assert naming.file_name is not None
+            try:
+                file.give_name(naming.file_name)
+            except FileExistsError:
+                # Another program was faster.
+                if self._exists == "skip":
+                    return saved_at(_path_of(naming))
+                if not naming.renames:
+                    raise FileExistsError(
+                        errno.EEXIST, os.strerror(errno.EEXIST), naming.text
+                    ) from None
+                naming.rename()
+            except OSError:
+                return None
+            else:
+                assert naming.text is not None
+                return Saved(naming.text, len(self._content), 0)
 
 
 def _path_of(naming: Naming) -> Path:

@@ -177,7 +177,7 @@ class DirectLane:
         if asking is None:
             return None
         target = text[origin_head.prefix_length :].encode("ascii")
-        return tried, text, asking, asking.payload(target)
+        return tried, text, asking, b"GET " + target + asking.head
 
     def _look_closer(self, item: Any, url: str | None, limits: TimeLimits) -> Encoded | None:
         if self._reason_against is not None or standing_reason_against(self._client) is not None:

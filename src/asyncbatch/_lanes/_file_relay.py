@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from asyncbatch._engine import NEVER, Engine, EngineClosed, Exchange, ExchangeLimits
 from asyncbatch._lanes.request._encoded_request import Plain
@@ -232,19 +232,37 @@ class FileRelay:
         assert head is not None
         assert encoded is not None
         if (
-            head.status != 200
-            or head.is_coded
+            type(content) is not bytes
             or head.length != len(content)
-            or type(content) is not bytes
             or len(content) > self._longest
-            or b"\ncontent-range:" in head.block.lower()
             or _log.isEnabledFor(_INFO)
         ):
             return None
-        builder = PlainResponseBuilder(head, exchange.connection, encoded[2].builder, self._limits)
+        connection: Any = exchange.connection
+        # The builder of the last response on this connection can mostly be used again, and if its
+        # requests ask for files, its head has been found to be one of a file.
+        builder: Any = connection.response_builder
+        if (
+            builder is None
+            or builder.head is not head
+            or builder.builder is not encoded[2].builder
+            or builder.limits is not self._limits
+        ):
+            if not _is_of_file(head):
+                return None
+            builder = PlainResponseBuilder(head, connection, encoded[2].builder, self._limits)
+            if not connection.is_closed:
+                connection.response_builder = builder
         if builder.sets_cookies and not self._take_cookies(encoded, head):
             return None
         return Received(encoded, builder, content, course_of(exchange))
+
+
+def _is_of_file(head: ResponseHead) -> bool:
+    """Whether a head is that of a whole file, which is not encoded."""
+    return (
+        head.status == 200 and not head.is_coded and b"\ncontent-range:" not in head.block.lower()
+    )
 
 
 class Received:

@@ -294,6 +294,7 @@ def success(
     response: object,
     started: float,
     from_journal: bool = False,
+    saved: tuple[Path | str, int, int | None] | None = None,
 ) -> Success:
     """Make a `Success` without the URL, which its response has; `Worker` does the same inline."""
     made = draft()
@@ -309,7 +310,7 @@ def success(
     made._content = content
     made._answer = response
     made._started = started
-    made._saved = None
+    made._saved = saved
     made.from_journal = from_journal
     made.__class__ = Success
     return made  # type: ignore[no-any-return]

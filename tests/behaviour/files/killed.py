@@ -20,7 +20,7 @@ from unittest import mock
 import anyio
 
 from asyncbatch._files import _download, _syncer
-from asyncbatch._files._unnamed import OpenFolders
+from asyncbatch._files._unnamed import OpenFolders, close_files
 from tests.behaviour.files.lies import Case
 from tests.behaviour.files.test_lying_servers import fetch
 
@@ -73,6 +73,8 @@ class Kill:
             stack.enter_context(mock.patch.object(_syncer, "syncfs", sync))
             stack.enter_context(mock.patch.object(os, "open", self._open(os.open)))
             stack.enter_context(mock.patch.object(os, "close", self._close(os.close)))
+            close_range = self._close_range(os.closerange)
+            stack.enter_context(mock.patch.object(os, "closerange", close_range))
             yield
         for descriptor in self._descriptors:
             os.close(descriptor)
@@ -116,6 +118,18 @@ class Kill:
 
         return close
 
+    def _close_range(self, function: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        def close_range(first: int, end: int) -> None:
+            if not _is_of_disk():
+                return function(first, end)
+            with self._lock:
+                if self.has_killed:
+                    raise Killed
+                self._descriptors.difference_update(range(first, end))
+                return function(first, end)
+
+        return close_range
+
     def _count(self, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         if self.has_killed:
             raise Killed
@@ -150,6 +164,6 @@ def knows_unnamed(folder: Path) -> bool:
     opened = folders.get(str(folder))
     file = None if opened is None else opened.open_unnamed()
     if file is not None:
-        file.close()
+        close_files([file])
     folders.close()
     return file is not None

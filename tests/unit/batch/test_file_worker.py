@@ -19,7 +19,7 @@ from asyncbatch._batch._workers import Workers
 from asyncbatch._engine.connection import _connection
 from asyncbatch._files import AT_ONCE, Files
 from asyncbatch._files._file_writer import FileWriter
-from asyncbatch._files._unnamed import OpenFolders, UnnamedFile
+from asyncbatch._files._unnamed import OpenFolders, UnnamedFile, close_files
 from asyncbatch._schedule import Job
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.raw_server import Peer, serve
@@ -35,7 +35,7 @@ def knows_unnamed(folder: Path) -> bool:
     opened = folders.get(str(folder))
     file = None if opened is None else opened.open_unnamed()
     if file is not None:
-        file.close()
+        close_files([file])
     folders.close()
     return file is not None
 

@@ -20,7 +20,7 @@ from asyncbatch._batch import _pending_file, _workers
 from asyncbatch._batch._pending_file import PendingFile
 from asyncbatch._batch._workers import PendingFiles, Workers
 from asyncbatch._files import Files
-from asyncbatch._files._unnamed import OpenFolder, OpenFolders, UnnamedFile
+from asyncbatch._files._unnamed import OpenFolder, OpenFolders, UnnamedFile, close_files
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.unit.batch.one_batch import OneBatch, sharing
 from tests.waiting import until
@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
     folders.close()
     if file is None:
         pytest.skip("this file system has no files without names")
-    file.close()
+    close_files([file])
     return tmp_path
 
 

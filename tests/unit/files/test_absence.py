@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -48,6 +49,21 @@ def test_paths_that_are_in_error_are_left_to_others(tmp_path: Path, name: str) -
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "b").touch()
     assert not is_absent(f"{tmp_path}/{name}", str(tmp_path))
+
+
+@needs_linux
+def test_a_name_is_looked_up_in_a_folder_that_is_open(tmp_path: Path) -> None:
+    """Where it is now, whatever has taken its place."""
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "x").touch()
+    fd = os.open(folder, os.O_PATH)
+    folder.rename(tmp_path / "b")
+    folder.mkdir()
+
+    assert not is_absent("x", str(folder), fd)
+    assert is_absent("y", str(folder), fd)
+    os.close(fd)
 
 
 @needs_linux

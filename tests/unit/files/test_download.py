@@ -14,6 +14,7 @@ from asyncbatch import FailureKind, Folder, Request
 from asyncbatch._files import Download, Files, _disk, _download
 from asyncbatch._files._part import Part
 from asyncbatch._files._receivers import Receivers
+from asyncbatch._runtime._event_loop import running_loop
 from asyncbatch._runtime._threads import NoThreads, Threads
 from asyncbatch._values._sink import Head, Mismatch, Saved, SinkFailure, Taking, TooLarge
 
@@ -465,7 +466,7 @@ async def test_only_a_file_that_is_not_on_the_disk_is_given_up(tmp_path: Path, i
     file = download(tmp_path)
     ended = anyio.Event()
     assert file.begin_try_nowait()
-    file.write_whole(b"abc", ended.set)
+    file.write_whole(b"abc", running_loop(), ended.set)
     if is_written:
         await ended.wait()
         if file.take_saved() is None:

@@ -15,7 +15,7 @@ from asyncbatch._files._file_writer import MAX_REPETITIONS, TURN, FileWriter
 from asyncbatch._files._files import Files
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._part import Part
-from asyncbatch._files._unnamed import OpenFolder, OpenFolders
+from asyncbatch._files._unnamed import OpenFolder, OpenFolders, close_files
 from asyncbatch._values._checksum import checksum_of
 from asyncbatch._values._sink import Head, Mismatch, Saved, SinkFailure, TooLarge
 
@@ -62,18 +62,18 @@ def expected(writer: FileWriter, length: int | None = None) -> Part:
 
 
 def finished(writer: FileWriter, part: Part, *pieces: bytes) -> Saved:
-    """Take all the steps of a body that is there as a whole."""
+    """Take all the steps of a body that is there as a whole, as `Download` does."""
     assert writer.is_whole(part, sum(map(len, pieces)))
-    folders = OpenFolders()
-    steps = writer.finish_whole(part, list(pieces), folders)
-    try:
-        while True:
-            next(steps)
-    except StopIteration as end:
-        saved: Saved | None = end.value
-    finally:
-        folders.close()
-    return writer.finish(part, list(pieces)) if saved is None else saved
+    folders, body = OpenFolders(), writer.whole_body(part, list(pieces), None)
+    if body.make_first_step(folders):
+        body.go_on(None)
+    close_files([] if body.file is None else [body.file])
+    folders.close()
+    saved: Saved | None = body.unwrap()
+    if saved is None:
+        return writer.finish(part, list(pieces))
+    part.close()
+    return saved._replace(path=Path(saved.path))
 
 
 def names(folder: Path) -> list[str]:
@@ -273,12 +273,15 @@ def test_a_whole_body_of_a_try_that_has_ended_gets_no_name(tmp_path: Path) -> No
     """A thread may come too late, after its try was cancelled."""
     writer = file_writer(tmp_path, exists="skip")
     part = expected(writer)
-    folders = OpenFolders()
-    steps = writer.finish_whole(part, [b"late"], folders)
-    next(steps)
+    folders, body = OpenFolders(), writer.whole_body(part, [b"late"], None)
+    is_written = body.make_first_step(folders)
     part.close()
-    with pytest.raises(OSError, match="closed"):
-        next(steps)
+    if is_written:
+        body.go_on(None)
+        assert body.file is not None
+        close_files([body.file])
+        with pytest.raises(OSError, match="closed"):
+            body.unwrap()
     folders.close()
 
     assert names(tmp_path) == []

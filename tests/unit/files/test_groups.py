@@ -6,14 +6,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 from asyncbatch._files import _groups
-from asyncbatch._files._groups import Groups, StepCall, Steps
+from asyncbatch._files._groups import Groups, StepCall
 from asyncbatch._files._unnamed import OpenFolders
 from asyncbatch._runtime._event_loop import running_loop
 from asyncbatch._runtime._threads import Threads
@@ -24,6 +24,7 @@ class NoSyncer:
 
     def __init__(self) -> None:
         self.groups: list[list[str]] = []
+        self.closed: list[list[str]] = []
         self.error: BaseException | None = None
         self.errors: dict[str, OSError] = {}
 
@@ -39,6 +40,8 @@ class NoSyncer:
 def syncer(monkeypatch: pytest.MonkeyPatch) -> NoSyncer:
     made = NoSyncer()
     monkeypatch.setattr(_groups, "Syncer", lambda: made)
+    # What stands for files here cannot be closed.
+    monkeypatch.setattr(_groups, "close_files", made.closed.append)
     return made
 
 
@@ -46,28 +49,65 @@ def groups(*, limit: int = 1, size: int = 3, weight: int = 100) -> Groups:
     return Groups(Threads("asyncbatch-test", 2), limit=limit, size=size, weight=weight)
 
 
-def noted(
-    name: Any,
-    log: list[str],
-    error: BaseException | None = None,
-    go_on: threading.Event | None = None,
-) -> Callable[[OpenFolders], Steps[str]]:
-    """Return steps that note themselves; `go_on`: the first one waits for it."""
+class Noted(StepCall):
+    """
+    A call that notes its steps.
 
-    def steps(_: OpenFolders) -> Steps[str]:
-        try:
-            log.append(f"{name} 1")
-            if go_on is not None:
-                go_on.wait(20)
-            yield name
-            log.append(f"{name} 2")
-            if error is not None:
-                raise error
-        finally:
-            log.append(f"{name} ends")
-        return str(name)
+    Args:
+        name: What stands for its file, and is its value.
+        log: Where its steps are noted.
+        error: What its second step raises.
+        go_on: What its first step waits for.
+        weight: Its bytes.
+    """
 
-    return steps
+    def __init__(
+        self,
+        name: Any,
+        log: list[str],
+        error: BaseException | None = None,
+        go_on: threading.Event | None = None,
+        weight: int = 1,
+    ) -> None:
+        super().__init__(weight, running_loop())
+        self._name, self._log, self._error, self._may_go_on = name, log, error, go_on
+
+    def write_file(self, folders: OpenFolders) -> bool:
+        """Take the name for the file."""
+        self._log.append(f"{self._name} 1")
+        self.file = self._name
+        if self._may_go_on is not None:
+            self._may_go_on.wait(20)
+        return True
+
+    def name_file(self) -> str:
+        """Return the name."""
+        self._log.append(f"{self._name} 2")
+        if self._error is not None:
+            raise self._error
+        return str(self._name)
+
+
+class Single(StepCall):
+    """A call whose first step is all that there is."""
+
+    def __init__(self, step: Callable[[OpenFolders], object], weight: int = 1) -> None:
+        super().__init__(weight, running_loop())
+        self._step = step
+
+    def write_file(self, folders: OpenFolders) -> bool:
+        """Take the only step."""
+        self.value = self._step(folders)
+        return False
+
+
+Begun = TypeVar("Begun", bound=StepCall)
+
+
+def started(groups: Groups, call: Begun) -> Begun:
+    """Begin a call and return it."""
+    groups.begin_call(call)
+    return call
 
 
 async def waited(*calls: StepCall) -> None:
@@ -86,23 +126,23 @@ async def test_what_begins_in_one_turn_of_the_loop_is_one_group(syncer: NoSyncer
     """All write, then all are synced, then all go on; and no more than a group has."""
     log = list[str]()
     made = groups(size=2)
-    calls = [made.begin_call(noted(name, log), 1) for name in "abc"]
+    calls = [started(made, Noted(name, log)) for name in "abc"]
     await waited(*calls)
 
     assert [call.unwrap() for call in calls] == ["a", "b", "c"]
     assert syncer.groups == [["a", "b"], ["c"]]
-    assert log == ["a 1", "b 1", "a 2", "a ends", "b 2", "b ends", "c 1", "c 2", "c ends"]
+    assert log == ["a 1", "b 1", "a 2", "b 2", "c 1", "c 2"]
 
 
 async def test_what_begins_while_a_group_is_made_is_the_next_one(syncer: NoSyncer) -> None:
     """However many turns of the loop it has begun in."""
     go_on, log = threading.Event(), list[str]()
     made = groups()
-    first = made.begin_call(noted("a", log, go_on=go_on), 1)
+    first = started(made, Noted("a", log, go_on=go_on))
     await until(lambda: log)
     calls = []
     for name in "bcd":
-        calls.append(made.begin_call(noted(name, log), 1))
+        calls.append(started(made, Noted(name, log)))
         await anyio.lowlevel.checkpoint()
     go_on.set()
     await waited(first, *calls)
@@ -115,7 +155,7 @@ async def test_a_group_is_full_at_its_weight(syncer: NoSyncer) -> None:
     log = list[str]()
     made = groups(weight=10)
     calls = [
-        made.begin_call(noted(name, log), weight)
+        started(made, Noted(name, log, weight=weight))
         for name, weight in (("a", 9), ("b", 50), ("c", 1))
     ]
     await waited(*calls)
@@ -128,16 +168,15 @@ async def test_an_error_ends_its_own_call_alone(syncer: NoSyncer) -> None:
     log = list[str]()
     made = groups(size=5)
 
-    def refused(_: OpenFolders) -> Steps[str]:
+    def refused(_: OpenFolders) -> None:
         raise KeyboardInterrupt
-        yield "never"
 
     syncer.errors["b"] = OSError("not on the disk")
     calls = [
-        made.begin_call(refused, 1),
-        made.begin_call(noted("a", log, SystemExit()), 1),
-        made.begin_call(noted("b", log), 1),
-        made.begin_call(noted("c", log), 1),
+        started(made, Single(refused)),
+        started(made, Noted("a", log, SystemExit())),
+        started(made, Noted("b", log)),
+        started(made, Noted("c", log)),
     ]
     await waited(*calls)
 
@@ -146,7 +185,7 @@ async def test_an_error_ends_its_own_call_alone(syncer: NoSyncer) -> None:
         with pytest.raises(kind):
             call.unwrap()
     assert "b 2" not in log
-    assert "b ends" in log
+    assert syncer.closed == [["a", "b", "c"]]
 
 
 async def test_where_syncing_itself_fails_all_calls_hear_of_it(syncer: NoSyncer) -> None:
@@ -154,10 +193,10 @@ async def test_where_syncing_itself_fails_all_calls_hear_of_it(syncer: NoSyncer)
     log = list[str]()
     made = groups()
     syncer.error = MemoryError()
-    calls = [made.begin_call(noted(name, log), 1) for name in "ab"]
+    calls = [started(made, Noted(name, log)) for name in "ab"]
     await waited(*calls)
     syncer.error = None
-    later = made.begin_call(noted("c", log), 1)
+    later = started(made, Noted("c", log))
     await waited(later)
 
     for call in calls:
@@ -168,13 +207,7 @@ async def test_where_syncing_itself_fails_all_calls_hear_of_it(syncer: NoSyncer)
 
 async def test_a_call_with_a_value_at_once_needs_no_second_step(syncer: NoSyncer) -> None:
     """Nothing of it is synced."""
-
-    def steps(_: OpenFolders) -> Steps[str]:
-        if not syncer.groups:
-            return "value"
-        yield "never"
-
-    call = groups().begin_call(steps, 1)
+    call = started(groups(), Single(lambda _: "value"))
     await waited(call)
 
     assert call.unwrap() == "value"
@@ -185,23 +218,24 @@ async def test_a_call_that_was_given_up_makes_no_further_step(syncer: NoSyncer) 
     """It ends where it is, and those beside it are made."""
     go_on, log = threading.Event(), list[str]()
     made = groups()
-    begun = made.begin_call(noted("a", log, go_on=go_on), 1)
-    beside = made.begin_call(noted("b", log), 1)
+    begun = started(made, Noted("a", log, go_on=go_on))
+    beside = started(made, Noted("b", log))
     await until(lambda: log)
-    waiting = made.begin_call(noted("c", log), 1)
+    waiting = started(made, Noted("c", log))
     begun.give_up_steps()
     waiting.give_up_steps()
     go_on.set()
     await waited(begun, beside, waiting)
 
     assert beside.unwrap() == "b"
-    assert log == ["a 1", "b 1", "a ends", "b 2", "b ends"]
+    assert log == ["a 1", "b 1", "b 2"]
+    assert syncer.closed == [["a", "b"], []]
 
 
 async def test_a_wait_that_was_cancelled_can_be_repeated(syncer: NoSyncer) -> None:
     """The call goes on meanwhile."""
     go_on, log = threading.Event(), list[str]()
-    call = groups().begin_call(noted("a", log, go_on=go_on), 1)
+    call = started(groups(), Noted("a", log, go_on=go_on))
     await until(lambda: log)
     with anyio.move_on_after(0):
         await call.wait()
@@ -216,23 +250,21 @@ async def test_no_more_groups_are_made_at_a_time_than_the_limit(syncer: NoSyncer
     """And a thread that has ended is followed by another one."""
     go_on, running, most = threading.Event(), list[int](), list[int]()
 
-    def one(_: OpenFolders) -> Steps[None]:
+    def one(_: OpenFolders) -> None:
         running.append(1)
         most.append(len(running))
         go_on.wait(20)
         running.pop()
-        return
-        yield
 
     made = groups(limit=2, size=1)
     calls = []
     for _ in range(6):
-        calls.append(made.begin_call(one, 1))
+        calls.append(started(made, Single(one)))
         await anyio.lowlevel.checkpoint()
     await until(lambda: len(most) >= 2)
     go_on.set()
     await waited(*calls)
-    later = made.begin_call(one, 1)
+    later = started(made, Single(one))
     await waited(later)
 
     assert max(most) == 2
@@ -250,9 +282,9 @@ async def test_without_threads_calls_are_made_in_the_loop(
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
-        calls = [made.begin_call(noted(name, log), 1) for name in "ab"]
+        calls = [started(made, Noted(name, log)) for name in "ab"]
         await waited(*calls)
-    later = made.begin_call(noted("c", log), 1)
+    later = started(made, Noted("c", log))
     await waited(later)
 
     assert [call.unwrap() for call in (*calls, later)] == ["a", "b", "c"]
@@ -262,13 +294,11 @@ async def test_a_folder_is_opened_once_for_a_group(tmp_path: Path) -> None:
     """And closed with it."""
     folders: list[Any] = []
 
-    def steps(opened: OpenFolders) -> Steps[None]:
+    def look(opened: OpenFolders) -> None:
         folders.append(opened.get(str(tmp_path)))
-        return
-        yield
 
     made = groups()
-    calls = [made.begin_call(steps, 1) for _ in range(2)]
+    calls = [started(made, Single(look)) for _ in range(2)]
     await waited(*calls)
 
     assert folders[0] is folders[1]
@@ -285,7 +315,7 @@ def test_a_loop_that_ends_before_a_thread_was_told_does_not_hold_up_the_next(
     made = groups()
 
     async def begin(name: str) -> StepCall:
-        return made.begin_call(noted(name, log), 1)
+        return started(made, Noted(name, log))
 
     async def begin_and_wait(name: str) -> object:
         call = await begin(name)
@@ -295,7 +325,7 @@ def test_a_loop_that_ends_before_a_thread_was_told_does_not_hold_up_the_next(
     anyio.run(begin, "a")
 
     assert anyio.run(begin_and_wait, "b") == "b"
-    assert "a ends" in log
+    assert "a 2" in log
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="not on this system")
@@ -306,7 +336,7 @@ def test_a_child_process_starts_without_calls(syncer: NoSyncer) -> None:
     made._reset()
 
     async def main() -> object:
-        call = made.begin_call(noted("a", []), 1)
+        call = started(made, Noted("a", []))
         await waited(call)
         return call.unwrap()
 
@@ -317,27 +347,35 @@ def test_a_child_process_starts_without_calls(syncer: NoSyncer) -> None:
 async def test_files_of_a_group_are_synced_and_named(tmp_path: Path) -> None:
     """With nothing faked."""
 
-    def steps(number: int) -> Callable[[OpenFolders], Steps[str]]:
-        def made(folders: OpenFolders) -> Steps[str]:
+    class Real(StepCall):
+        def __init__(self, number: int) -> None:
+            super().__init__(1, running_loop())
+            self.name = str(number)
+
+        def write_file(self, folders: OpenFolders) -> bool:
             folder = folders.get(str(tmp_path))
             assert folder is not None
-            file = folder.open_unnamed()
-            if file is None:
+            self.file = folder.open_unnamed()
+            if self.file is None:
                 pytest.skip("this file system has no such files")
-            file.write(b"%d" % number)
-            yield file
-            file.give_name(str(number))
-            file.close()
-            return str(number)
+            self.file.write(self.name.encode())
+            return True
 
-        return made
+        def name_file(self) -> str:
+            assert self.file is not None
+            self.file.give_name(self.name)
+            return self.name
 
     real = groups(size=64)
-    calls = [real.begin_call(steps(number), 1) for number in range(5)]
+    calls = [started(real, Real(number)) for number in range(5)]
     await waited(*calls)
 
     assert [call.unwrap() for call in calls] == list("01234")
     assert all((tmp_path / each).read_bytes() == each.encode() for each in "01234")
+    for call in calls:
+        assert call.file is not None
+        with pytest.raises(OSError, match="descriptor"):
+            os.fstat(call.file.fd)
 
 
 async def test_no_call_waits_forever_if_its_group_breaks(
@@ -349,9 +387,9 @@ async def test_no_call_waits_forever_if_its_group_breaks(
     with monkeypatch.context() as patched:
         patched.setattr(syncer, "sync", lambda _: [])  # too few for `zip`
         patched.setattr(OpenFolders, "close", lambda folders: closed.append(folders))
-        broken = made.begin_call(noted("a", []), 1)
+        broken = started(made, Noted("a", []))
         await waited(broken)
-    whole = made.begin_call(noted("b", []), 1)
+    whole = started(made, Noted("b", []))
     await waited(whole)
 
     with pytest.raises(ValueError, match="zip"):
@@ -370,7 +408,7 @@ async def test_what_has_ended_keeps_its_value_if_its_group_breaks(
 
     monkeypatch.setattr(OpenFolders, "close", close)
     made = groups()
-    call = made.begin_call(noted("a", []), 1)
+    call = started(made, Noted("a", []))
     await waited(call)
 
     assert call.unwrap() == "a"
@@ -382,7 +420,7 @@ async def test_a_call_that_comes_when_a_thread_is_about_to_end_is_made(
     """No other thread is told of it, since that one still counts."""
     made = groups()
     next_calls = made._next_calls
-    late = StepCall(noted("late", []), 1, running_loop(), None)
+    late = Noted("late", [])
     waiting = [late]
 
     def before_the_late_call() -> Iterator[StepCall]:
@@ -392,7 +430,7 @@ async def test_a_call_that_comes_when_a_thread_is_about_to_end_is_made(
         yield from group
 
     monkeypatch.setattr(made, "_next_calls", before_the_late_call)
-    first = made.begin_call(noted("first", []), 1)
+    first = started(made, Noted("first", []))
     await waited(first, late)
 
     assert late.unwrap() == "late"
@@ -405,7 +443,7 @@ def test_a_system_without_fork_has_groups(
     monkeypatch.delattr(os, "register_at_fork", raising=False)
 
     async def main() -> object:
-        call = groups().begin_call(noted("a", []), 1)
+        call = started(groups(), Noted("a", []))
         await waited(call)
         return call.unwrap()
 

@@ -14,7 +14,7 @@ from asyncbatch._values._sink import Head, SinkFailure
 REQUEST = Request("http://host.test/dir/a%20b.txt?x=1")
 
 
-def claim(folder: Path, name: str, *, renames: bool) -> str:
+def claim(folder: Path, name: str, renames: bool) -> str:
     return name
 
 

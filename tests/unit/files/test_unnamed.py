@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from asyncbatch._files import _unnamed
-from asyncbatch._files._unnamed import OpenFolder, OpenFolders, UnnamedFile
+from asyncbatch._files._unnamed import OpenFolder, OpenFolders, UnnamedFile, close_files
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def file(folder: OpenFolder) -> Iterator[UnnamedFile]:
     if found is None:
         pytest.skip("this file system has no such files")
     yield found
-    found.close()
+    close_files([found])
 
 
 def test_a_file_has_its_name_once_it_is_complete(file: UnnamedFile, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_the_mode_is_that_of_the_umask(folder: OpenFolder) -> None:
     if file is None:
         pytest.skip("this file system has no such files")
     mode = os.fstat(file.fd).st_mode
-    file.close()
+    close_files([file])
 
     assert stat.S_IMODE(mode) == 0o640
 
@@ -111,11 +111,42 @@ def test_a_file_stays_in_the_folder_that_was_opened(folders: OpenFolders, tmp_pa
     path.rename(moved)
     path.mkdir()
     file.give_name("x")
-    file.close()
+    close_files([file])
 
     assert folder.has("x")
     assert not list(path.iterdir())
     assert [each.name for each in moved.iterdir()] == ["x"]
+
+
+def test_files_are_closed_in_few_calls_and_nothing_between_them_is(
+    folder: OpenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call for each row of descriptors; others may be anybody's."""
+    ranges: list[tuple[int, int]] = []
+    close_range = os.closerange
+
+    def noted(first: int, end: int) -> None:
+        ranges.append((first, end))
+        close_range(first, end)
+
+    monkeypatch.setattr(os, "closerange", noted)
+    files = [folder.open_unnamed() for _ in range(2)]
+    between = os.dup(folder.fd)
+    files += [folder.open_unnamed() for _ in range(3)]
+    made = [file for file in files if file is not None]
+    close_files(made[::-1])
+    close_files([])
+    if len(made) < len(files):
+        os.close(between)
+        pytest.skip("this file system has no such files")
+
+    assert {fd for first, end in ranges for fd in range(first, end)} == {file.fd for file in made}
+    assert len(ranges) < len(made)
+    os.fstat(between)
+    os.close(between)
+    for file in made:
+        with pytest.raises(OSError, match="descriptor"):
+            os.fstat(file.fd)
 
 
 def test_a_file_is_of_the_device_of_its_folder(file: UnnamedFile, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from asyncbatch import Folder
 from asyncbatch._files._files import Files
 from asyncbatch._files._naming import Naming
-from asyncbatch._files._unnamed import OpenFolders
+from asyncbatch._files._unnamed import OpenFolders, close_files
 from asyncbatch._files._whole_body import WholeBody
 from asyncbatch._values._sink import Saved
 
@@ -24,7 +24,7 @@ def folders(tmp_path: Path) -> Iterator[OpenFolders]:
     file = None if folder is None else folder.open_unnamed()
     if file is None:
         pytest.skip("this file system has no files without names")
-    file.close()
+    close_files([file])
     yield opened
     opened.close()
 
@@ -36,18 +36,18 @@ def body(
     is_wanted: Callable[[], bool] | None = None,
 ) -> WholeBody:
     naming = Naming(Folder(folder, exists=exists), URL, Files(None).claim, None)  # type: ignore[arg-type]
-    return WholeBody(naming, exists, b"mine", check, is_wanted)
+    return WholeBody(naming, exists, b"mine", None, None, check, is_wanted)
 
 
 def made(whole: WholeBody, folders: OpenFolders) -> Saved | None:
-    """Take all the steps."""
-    steps = whole.steps(folders)
+    """Make both steps, and close the file."""
     try:
-        while True:
-            next(steps)
-    except StopIteration as end:
-        saved: Saved | None = end.value
-        return saved
+        if whole.make_first_step(folders):
+            whole.go_on(None)
+    finally:
+        close_files([] if whole.file is None else [whole.file])
+    saved: Saved | None = whole.unwrap()
+    return saved
 
 
 def names(folder: Path) -> list[str]:
@@ -58,14 +58,16 @@ def test_a_file_has_its_name_after_the_second_step_only(
     tmp_path: Path, folders: OpenFolders
 ) -> None:
     """Between the two it is brought to the disk."""
-    steps = body(tmp_path).steps(folders)
-    next(steps)
+    whole = body(tmp_path)
+    is_written = whole.make_first_step(folders)
     before = names(tmp_path)
-    with pytest.raises(StopIteration) as end:
-        next(steps)
+    whole.go_on(None)
+    assert whole.file is not None
+    close_files([whole.file])
 
+    assert is_written
     assert before == []
-    assert end.value.value == Saved(str(tmp_path / "x"), 4, 0)
+    assert whole.unwrap() == Saved(str(tmp_path / "x"), 4, 0)
     assert (tmp_path / "x").read_bytes() == b"mine"
 
 
@@ -110,8 +112,11 @@ def test_a_body_that_is_not_wanted_any_more_gets_no_name(
     """Neither after its try was cancelled, nor after its steps were given up."""
     with pytest.raises(OSError, match="closed"):
         made(body(tmp_path, is_wanted=lambda: False), folders)
-    steps = body(tmp_path).steps(folders)
-    next(steps)
-    steps.close()
+    whole = body(tmp_path)
+    whole.make_first_step(folders)
+    whole.give_up_steps()
+    whole.go_on(None)
+    assert whole.file is not None
+    close_files([whole.file])
 
     assert names(tmp_path) == []

@@ -160,10 +160,29 @@ async def test_the_next_request_goes_over_the_connection_that_has_brought_the_bo
 
         assert relay._exchange is None
         assert len({id(each.response_builder.connection) for each in calls.received}) == 1
+        assert len({id(each.response_builder) for each in calls.received}) < 4
     assert calls.bodies == [target.encode() for target in targets]
     assert [each.encoded[1] for each in calls.received] == list(map(server.url, targets))
     begun = [each.begun_at for each in calls.received]
     assert begun == sorted(begun)
+
+
+async def test_a_part_that_follows_a_whole_file_is_left(server: LoopbackServer) -> None:
+    """Whatever the heads before it were found to be."""
+    fields = "Content-Length: 3", "Content-Type: text/plain"
+    server.on("/x", raw(*fields))
+    server.on("/part", raw(*fields, "Content-Range: bytes 0-2/9"))
+    calls = Calls()
+
+    async with Fetcher(retry=None) as fetcher:
+        await fetcher.fetch(server.url("/x"))
+        relay, encode = relay_of(fetcher, calls)
+        calls.following = [encode(server.url(target)) for target in ("/part", "/x")]
+        assert relay.begin(encode(server.url("/x")))
+        await until(lambda: bool(calls.left))
+        relay.abandon()
+
+    assert (calls.bodies, calls.left) == ([b"abc", b"abc"], 1)
 
 
 async def test_a_request_that_follows_has_its_own_deadline(server: LoopbackServer) -> None:
