@@ -20,6 +20,7 @@ import ssl
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import certifi
 import hypothesis
@@ -235,6 +236,9 @@ def detector() -> Iterator[BlockBuster]:
         if function in detector.functions:
             detector.functions[function].can_block_in("asyncbatch/_files/_target.py", "look_for")
             detector.functions[function].can_block_in("asyncbatch/_files/_files.py", "_resolved")
+    # Small files in memory, where nothing waits for a disk.
+    for function in detector.functions.values():
+        function.can_block_in("asyncbatch/_files/_groups.py", "_make_quick")
     # One look at each folder, which may be reached by several paths.
     for function in ("os.getcwd", "os.path.abspath", "os.lstat", "os.stat", "os.readlink"):
         if function in detector.functions:
@@ -263,6 +267,15 @@ def threads_of_the_disk_end_at_once() -> None:
 
     for threads in (_disk._threads, _disk._receiving_threads):
         threads._linger = 0.001
+
+
+@pytest.fixture(scope="session", autouse=True)
+def folders_are_on_a_disk() -> Iterator[None]:
+    """Take the folders of tests for those on a disk, wherever they are: threads write there."""
+    from asyncbatch._files import _absence
+
+    with mock.patch.object(_absence, "_is_in_memory", return_value=False):
+        yield
 
 
 @pytest.fixture(autouse=True)

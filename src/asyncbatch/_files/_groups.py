@@ -5,6 +5,8 @@ All files of a group are written, then all are synced to the disk, then all get 
 then all are closed.
 The event loop tells the threads of new files once in each turn, and a thread tells the loop of a
 whole group at once, because each hand-over may wait for the GIL.
+
+Where nothing has to be waited for, the event loop makes the calls itself.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ from asyncbatch._runtime._threads import CallOutcome, NoThreads, Threads
 AT_ONCE = 16
 """Most calls that end in one turn of an event loop. Each makes a result, and all of a group would
 hold the loop for several milliseconds."""
+
+BYTES_AT_ONCE = 1024 * 1024
+"""Bytes after which no further call is made in one turn of an event loop."""
 
 
 class Groups:
@@ -56,16 +61,41 @@ class Groups:
         self._lock = threading.Lock()
         self._waiting: deque[StepCall] = deque()
         self._working = 0
-        # The loop that runs in a thread, if it has calls of which no thread was told.
+        # Of each thread, by name: `loop`, which runs there and has calls of which no thread of
+        # these was told; and `quick_loop`, which has yet to make the calls in `quick`.
         self._local = threading.local()
 
     def begin_call(self, call: StepCall) -> None:
-        """Have a thread make a call, and return without waiting for it."""
-        loop = call.loop
-        if getattr(self._local, "loop", None) is not loop:
-            self._local.loop = loop
+        """Have a thread make a call, or the loop if it is quick; return without waiting for it."""
+        loop, local = call.loop, self._local
+        if call.is_quick:
+            if getattr(local, "quick_loop", None) is not loop:
+                # What a loop that has ended has left is not wanted any more.
+                local.quick_loop, local.quick = loop, deque()
+                loop.call_soon(self._make_quick)
+            local.quick.append(call)
+            return
+        if getattr(local, "loop", None) is not loop:
+            local.loop = loop
             loop.call_soon(self._hand_over)
         self._waiting.append(call)
+
+    def _make_quick(self) -> None:
+        """Make some of the quick calls, in their loop."""
+        local = self._local
+        quick: deque[StepCall] = local.quick
+        group: list[StepCall] = []
+        weight = 0
+        while quick and len(group) < AT_ONCE and weight < BYTES_AT_ONCE:
+            group.append(quick.popleft())
+            weight += group[-1].weight
+        if quick:
+            local.quick_loop.call_soon(self._make_quick)
+        else:
+            local.quick_loop = None
+        self._make(group)
+        for call in group:
+            call.tell_ended()
 
     def _hand_over(self) -> None:
         """Have a thread make the calls that have been begun in a turn of the loop."""
@@ -143,13 +173,24 @@ class StepCall(CallOutcome):
         on_end: Called in this loop when it has ended. It must not raise.
     """
 
-    __slots__ = ("_is_ended", "_is_given_up", "_on_end", "_waiter", "file", "loop", "weight")
+    __slots__ = (
+        "_is_ended",
+        "_is_given_up",
+        "_on_end",
+        "_waiter",
+        "file",
+        "is_quick",
+        "loop",
+        "weight",
+    )
 
     def __init__(self, weight: int, loop: Any, on_end: Callable[[], None] | None = None) -> None:
         self.value = None
         self.error = None
         self.weight = weight
         self.loop = loop
+        self.is_quick = False
+        """Whether neither step is kept waiting, as by a disk, so that the loop may make it."""
         self.file: Any = None
         """What the first step has opened. It is closed after the second one."""
         self._is_given_up = False

@@ -34,13 +34,15 @@ SINGLE_TIMES = 10
 _REPORTS_ERRORS = (5, 8)
 """The version of Linux since which `syncfs` returns that something could not be written."""
 
+_TMPFS = 0x01021994
+
 _TYPES = frozenset(
     {
         0xEF53,  # ext2, ext3, ext4
         0x58465342,  # xfs
         0x9123683E,  # btrfs
         0xF2F52010,  # f2fs
-        0x01021994,  # tmpfs
+        _TMPFS,
     }
 )
 """The types of file systems that are synced as a whole. One that lies on another file system, or on
@@ -115,16 +117,26 @@ def syncfs(fd: int) -> None:
 
 def is_whole_synced(fd: int) -> bool:
     """Whether `syncfs` is reliable on the file system of a file."""
+    return _type_of(fd) in _TYPES
+
+
+def is_in_memory(fd: int) -> bool:
+    """Whether a file system is in the memory of this machine: no call waits for a disk there."""
+    return _type_of(fd) == _TMPFS
+
+
+def _type_of(fd: int) -> int | None:
+    """Return the type of the file system of a file; `None` if it is unknown."""
     libc = _libc()
     if libc is None:
-        return False
+        return None
     import ctypes
 
     # A `struct statfs`, which begins with the type, is shorter than this.
     found = ctypes.create_string_buffer(512)
     if libc.fstatfs(fd, found):
-        return False
-    return int.from_bytes(found.raw[:4], "little") in _TYPES
+        return None
+    return int.from_bytes(found.raw[:4], "little")
 
 
 def _last_error() -> OSError:

@@ -1,7 +1,8 @@
 """
 `WholeBody`: a body that is there as a whole, written to a file without a name until it is complete.
 
-Its steps are made in threads of the disk, those of a group of files together.
+Its steps are made in threads of the disk, or in the event loop where there is no disk, those of a
+group of files together.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from asyncbatch._files._absence import is_absent
+from asyncbatch._files._absence import is_absent, is_quick
 from asyncbatch._files._groups import StepCall
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._target import saved_at
@@ -52,6 +53,8 @@ class WholeBody(StepCall):
         is_wanted: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__(len(content), loop, on_end)
+        # A checksum takes the time of a large body.
+        self.is_quick = check is None and is_quick(naming.folder)
         self._naming = naming
         self._exists = exists
         self._content = content

@@ -19,7 +19,7 @@ from unittest import mock
 
 import anyio
 
-from asyncbatch._files import _download, _syncer
+from asyncbatch._files import _absence, _download, _syncer
 from asyncbatch._files._unnamed import OpenFolders, close_files
 from tests.behaviour.files.lies import Case
 from tests.behaviour.files.test_lying_servers import fetch
@@ -64,8 +64,9 @@ class Kill:
 
     @contextlib.contextmanager
     def threads(self) -> Iterator[None]:
-        """Watch the threads of the disk."""
+        """Watch the threads of the disk, which are to write in any folder."""
         with contextlib.ExitStack() as stack:
+            stack.enter_context(mock.patch.object(_absence, "_is_in_memory", return_value=False))
             for name in STEPS:
                 step = self._step(name, getattr(os, name))
                 stack.enter_context(mock.patch.object(os, name, step))

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,9 @@ from asyncbatch._api import _setup
 from asyncbatch._batch import _pending_file, _workers
 from asyncbatch._batch._pending_file import PendingFile
 from asyncbatch._batch._workers import PendingFiles, Workers
-from asyncbatch._files import Files
+from asyncbatch._files import Files, _absence, _disk
+from asyncbatch._files._groups import Groups, StepCall
+from asyncbatch._files._part import Part
 from asyncbatch._files._unnamed import OpenFolder, OpenFolders, UnnamedFile, close_files
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.unit.batch.one_batch import OneBatch, sharing
@@ -260,6 +263,85 @@ async def test_files_of_a_batch_whose_time_is_over_are_given_up(
     assert names_in(folder) == set()
     assert statistics.in_flight == 0
     assert not any(host.in_flight for host in statistics.by_host.values())
+
+
+@pytest.fixture
+def memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder that is taken for one in memory, where no thread may write."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a thread of the disk was told")
+
+    monkeypatch.setattr(_absence, "_is_in_memory", lambda path: path == str(folder))
+    monkeypatch.setattr(Groups, "_hand_over", refuse)
+    return folder
+
+
+async def test_files_in_memory_take_no_thread(
+    server: LoopbackServer, memory: Path, urls: list[str]
+) -> None:
+    """All is as with threads; a file that is there or is refused, too."""
+    (memory / "7").write_bytes(b"old")
+    (memory / "8.part").symlink_to(memory / "elsewhere")
+    async with Fetcher(concurrency=4, retry=None) as fetcher:
+        results = await fetcher.fetch_many(urls, to=Folder(memory))
+
+        assert not any(host.in_flight for host in fetcher.statistics().by_host.values())
+
+    assert [(each.index, each.kind) for each in results.failures] == [(8, FailureKind.disk)]
+    for number, result in enumerate(results):
+        if number not in (7, 8):
+            assert result.path == memory / str(number)
+            assert result.path.read_bytes() == f"/many/{number}".encode()
+    assert (memory / "7").read_bytes() == b"old"
+    assert names_in(memory) == {*map(str, range(MANY)), "8.part"} - {"8"}
+    assert len(server.requests) == MANY - 2
+
+
+async def test_a_file_that_does_not_fit_into_memory_fails_alone(
+    server: LoopbackServer, memory: Path, urls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread tries it once more, and finds the same."""
+    write = UnnamedFile.write
+
+    def full(file: UnnamedFile, content: bytes) -> None:
+        if content == b"/many/3":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(file, content)
+
+    def full_part(part: Part, _: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part.path))
+
+    monkeypatch.setattr(UnnamedFile, "write", full)
+    monkeypatch.setattr(Part, "write", full_part)
+    async with Fetcher(concurrency=2, retry=None) as fetcher:
+        results = await fetcher.fetch_many(urls, to=Folder(memory))
+
+    assert [(each.index, each.kind) for each in results.failures] == [(3, FailureKind.disk)]
+    assert names_in(memory) == {str(number) for number in range(MANY) if number != 3}
+
+
+async def test_files_in_memory_of_a_batch_that_is_cancelled_get_no_name(
+    server: LoopbackServer, memory: Path, urls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it is cancelled between their bodies and their turn."""
+    scope = anyio.CancelScope()
+    begin = Groups.begin_call
+
+    def begin_and_cancel(groups: Groups, call: StepCall) -> None:
+        begin(groups, call)
+        scope.cancel()
+
+    monkeypatch.setattr(_disk, "begin_whole", partial(begin_and_cancel, _disk._groups))
+    async with Fetcher(concurrency=1, retry=None) as fetcher:
+        with scope:
+            await fetcher.fetch_many(urls, to=Folder(memory))
+        there = names_in(memory)
+        await anyio.sleep(0.05)
+
+        assert scope.cancelled_caught
+        assert names_in(memory) == there
+        assert fetcher.statistics().in_flight == 0
 
 
 async def test_an_async_input_is_read_on_when_a_file_is_on_the_disk(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from asyncbatch._files import _absence
-from asyncbatch._files._absence import is_absent
+from asyncbatch._files._absence import is_absent, is_quick
+
+ASK = _absence._is_in_memory.__wrapped__
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +20,12 @@ def local(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the folders of tests for local ones, wherever they are."""
     monkeypatch.setattr(_absence, "is_whole_synced", lambda _: True)
     _absence._is_local.cache_clear()
+
+
+@pytest.fixture
+def is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask folders themselves, which no other test does."""
+    monkeypatch.setattr(_absence, "_is_in_memory", functools.cache(ASK))
 
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="calls of Linux")
@@ -81,6 +90,36 @@ def test_folders_on_other_machines_are_left_to_others(
     """Their answer may take long, and no thread could run meanwhile."""
     monkeypatch.setattr(_absence, "is_whole_synced", lambda _: False)
     assert not is_absent(str(tmp_path / "a"), str(tmp_path))
+
+
+def test_a_folder_is_quick_if_it_is_there_and_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_in_memory: None
+) -> None:
+    """It is asked once it is there; a batch makes its folder with its first files."""
+    asked: list[int] = []
+    monkeypatch.setattr(_absence, "is_in_memory", lambda fd: not asked.append(fd))
+    folder = tmp_path / "new"
+    before = is_quick(str(folder))
+    folder.mkdir()
+
+    assert not before
+    assert [is_quick(str(folder)) for _ in range(2)] == [sys.platform == "linux"] * 2
+    assert len(asked) == (sys.platform == "linux")
+
+
+def test_a_folder_on_a_disk_is_not_quick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_in_memory: None
+) -> None:
+    """Nor is any on another system."""
+    monkeypatch.setattr(_absence, "is_in_memory", lambda _: False)
+    (tmp_path / "a").mkdir()
+    on_disk = is_quick(str(tmp_path))
+    monkeypatch.setattr(_absence, "is_in_memory", lambda _: True)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    elsewhere = is_quick(str(tmp_path / "a"))
+    monkeypatch.undo()
+
+    assert (on_disk, elsewhere) == (False, False)
 
 
 def test_other_systems_have_no_such_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -307,6 +307,84 @@ async def test_a_folder_is_opened_once_for_a_group(tmp_path: Path) -> None:
             os.fstat(folders[0].fd)
 
 
+@pytest.mark.parametrize(("weight", "most"), [(1, _groups.AT_ONCE), (_groups.BYTES_AT_ONCE, 1)])
+async def test_quick_calls_are_made_in_the_loop(syncer: NoSyncer, weight: int, most: int) -> None:
+    """No more in one turn than hold it for a moment, and in their order."""
+    log, threads = list[str](), set[threading.Thread]()
+
+    class Quick(Noted):
+        def write_file(self, folders: OpenFolders) -> bool:
+            threads.add(threading.current_thread())
+            return super().write_file(folders)
+
+    made = groups()
+    calls = [Quick(number, log, weight=weight) for number in range(most + 1)]
+    for call in calls:
+        call.is_quick = True
+        made.begin_call(call)
+    at_once = list(log)
+    await waited(*calls)
+    later = Quick("later", log)
+    later.is_quick = True
+    made.begin_call(later)
+    await waited(later)
+
+    assert at_once == []
+    assert [call.unwrap() for call in (*calls, later)] == [*map(str, range(most + 1)), "later"]
+    assert [len(group) for group in syncer.groups] == [most, 1, 1]
+    assert syncer.closed == syncer.groups
+    assert threads == {threading.current_thread()}
+
+
+async def test_quick_calls_that_fail_or_are_given_up_end_all_the_same(syncer: NoSyncer) -> None:
+    """Each by itself, and if their group breaks."""
+    log = list[str]()
+    made = groups()
+    failing, dropped, whole = Noted("a", log, LookupError()), Noted("b", log), Noted("c", log)
+    for call in (failing, dropped, whole):
+        call.is_quick = True
+        made.begin_call(call)
+    dropped.give_up_steps()
+    await waited(failing, dropped, whole)
+    syncer.error = MemoryError()
+    broken = Noted("d", log)
+    broken.is_quick = True
+    made.begin_call(broken)
+    await waited(broken)
+
+    assert log == ["a 1", "c 1", "a 2", "c 2", "d 1"]
+    assert whole.unwrap() == "c"
+    for call, kind in ((failing, LookupError), (broken, MemoryError)):
+        with pytest.raises(kind):
+            call.unwrap()
+
+
+def test_quick_calls_of_a_loop_that_has_ended_do_not_hold_up_the_next(syncer: NoSyncer) -> None:
+    """They are dropped with it."""
+    log: list[str] = []
+    made = groups()
+
+    def quick(name: str) -> Noted:
+        call = Noted(name, log)
+        call.is_quick = True
+        made.begin_call(call)
+        return call
+
+    async def begin(name: str) -> None:
+        loop = running_loop()
+        loop.call_soon(lambda: None)
+        quick(name)
+
+    async def begin_and_wait(name: str) -> object:
+        call = quick(name)
+        await waited(call)
+        return call.unwrap()
+
+    anyio.run(begin, "a")
+
+    assert anyio.run(begin_and_wait, "b") == "b"
+
+
 def test_a_loop_that_ends_before_a_thread_was_told_does_not_hold_up_the_next(
     syncer: NoSyncer,
 ) -> None:

@@ -207,6 +207,28 @@ def test_it_is_relied_on_only_where_it_reports_all_errors(
 
 
 @pytest.mark.usefixtures("fresh_libc")
+@pytest.mark.parametrize(
+    ("library", "is_so"),
+    [
+        pytest.param(Library(0x01021994), True, id="tmpfs"),
+        pytest.param(Library(0x858458F6), False, id="ramfs, which is not bounded"),
+        pytest.param(Library(), False, id="ext4"),
+        pytest.param(Library(0x01021994, statfs=-1), False, id="a type that is not told"),
+        pytest.param(object(), False, id="a library without it"),
+    ],
+)
+def test_only_tmpfs_is_in_memory(
+    monkeypatch: pytest.MonkeyPatch, library: Any, is_so: bool
+) -> None:
+    """As far as the system tells."""
+    monkeypatch.setattr(_syncer.sys, "platform", "linux")
+    monkeypatch.setattr(_syncer.sys, "byteorder", "little")
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: library)
+    with system("6.1"):
+        assert _syncer.is_in_memory(0) == is_so
+
+
+@pytest.mark.usefixtures("fresh_libc")
 def test_machines_of_the_other_byte_order_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The type of a file system lies elsewhere there."""
     monkeypatch.setattr(_syncer.sys, "platform", "linux")

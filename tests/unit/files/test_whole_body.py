@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from asyncbatch import Folder
+from asyncbatch._files import _whole_body
 from asyncbatch._files._files import Files
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._unnamed import OpenFolders, close_files
@@ -69,6 +70,19 @@ def test_a_file_has_its_name_after_the_second_step_only(
     assert before == []
     assert whole.unwrap() == Saved(str(tmp_path / "x"), 4, 0)
     assert (tmp_path / "x").read_bytes() == b"mine"
+
+
+def test_a_body_is_quick_in_memory_if_nothing_is_computed_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop writes it then."""
+    on_disk = body(tmp_path).is_quick
+    monkeypatch.setattr(_whole_body, "is_quick", lambda folder: folder == str(tmp_path))
+
+    assert not on_disk
+    assert body(tmp_path).is_quick
+    assert not body(tmp_path / "other").is_quick
+    assert not body(tmp_path, check=lambda _: None).is_quick
 
 
 def test_where_there_is_a_part_nothing_is_written(tmp_path: Path, folders: OpenFolders) -> None:
