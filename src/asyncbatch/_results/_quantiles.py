@@ -67,15 +67,28 @@ class QuantilesBuilder:
         """
         if not values:
             return
-        self._count += len(values)
-        if not min(values) > 0.0:
-            values = [value if value > 0.0 else 0.0 for value in values]
-        self._sum += math.fsum(values)
-        self._max = max(self._max, max(values))
-        self._min = min(self._min, min(values))
-        if self._values is None:
-            self._buckets.update(_buckets_of(array("d", values)))
-            return
+        count, least, most = len(values), min(values), max(values)
+        if not least > 0.0:
+            least = 0.0
+            if most > 0.0:
+                values = [value if value > 0.0 else 0.0 for value in values]
+            else:
+                most = 0.0
+        self._count += count
+        self._max = max(self._max, most)
+        self._min = min(self._min, least)
+        if least == most:  # as of a phase that no request had to wait in
+            self._sum += count * least
+            if self._values is None:
+                [bucket] = _numbers(array("d", [least]))
+                self._buckets[bucket] += count
+                return
+            values = [least] * count
+        else:
+            self._sum += math.fsum(values)
+            if self._values is None:
+                self._buckets.update(_numbers(array("d", values)))
+                return
         self._values.extend(values)
         if self._count > self._exact_up_to:
             self._buckets = _buckets_of(self._values)
@@ -137,10 +150,15 @@ class QuantilesBuilder:
 
 
 def _buckets_of(values: array[float]) -> Counter[int]:
+    return Counter(_numbers(values))
+
+
+def _numbers(values: array[float]) -> list[int]:
+    """Return the number of the bucket of each value."""
     # The bits of a double, read as an integer, are its exponent and then its mantissa. Without
     # the lowest bits they number buckets of equal width between powers of two.
     bits = memoryview(values).cast("B").cast("q")
-    return Counter([each >> DROPPED_BITS for each in bits])
+    return [each >> DROPPED_BITS for each in bits]
 
 
 def _rank(percent: int, count: int) -> int:

@@ -188,8 +188,13 @@ class SummaryBuilder:
         latest, self._latest = self._latest, []
         kinds, statuses, sizes, *_ = (latest[start::FIGURES] for start in range(FIGURES))
         self._total += len(kinds)
-        self._kinds.update([kind for kind in kinds if kind is not None])
-        self._statuses.update([status for status in statuses if status is not None])
+        # Most results have no kind of failure, and the same status.
+        if kinds.count(None) < len(kinds):
+            self._kinds.update([kind for kind in kinds if kind is not None])
+        if statuses and statuses.count(statuses[0]) == len(statuses) and statuses[0] is not None:
+            self._statuses[statuses[0]] += len(statuses)
+        else:
+            self._statuses.update([status for status in statuses if status is not None])
         self._bytes += sum(sizes)
         self._count_tried(latest)
 

@@ -96,6 +96,24 @@ def test_what_is_not_above_zero_counts_as_zero(values: list[float]):
     assert found.p50 == pytest.approx(nearest_rank(kept, 50), rel=ERROR)
 
 
+@pytest.mark.parametrize("exact_up_to", [0, 5, 10**6])
+@pytest.mark.parametrize("value", [-1.0, 0.0, 0.1, 3.0])
+def test_equal_values_count_as_any_others(value: float, exact_up_to: int):
+    """As where no request had to wait: the same as one by one, and with others before and after."""
+    together, apart = QuantilesBuilder(exact_up_to), QuantilesBuilder(exact_up_to)
+    for values in ([value] * 7, [0.5, 2.0], [value] * 3):
+        together.extend(values)
+        for one in values:
+            apart.extend([one])
+
+    found, expected = together.build(), apart.build()
+    assert found is not None
+    assert expected is not None
+    assert found.columns()[1:] == expected.columns()[1:]
+    assert found.mean == pytest.approx(expected.mean)
+    assert found.count == expected.count == 12
+
+
 def test_a_value_between_two_builds_counts():
     """Building is a look at the figures, not their end."""
     builder = QuantilesBuilder(10)
