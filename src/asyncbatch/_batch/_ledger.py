@@ -77,6 +77,7 @@ class Ledger:
         self._lane = shared.attempter.lane
         self._schedule = schedule
         self._progress_count = progress_count
+        self._put_all = output.put_all
         self.publish: Callable[[Result], object] = output.put
         """Hands a result over. `_finish` or `succeeded` do the rest of the bookkeeping."""
         if progress_count is not None:
@@ -208,6 +209,14 @@ class Ledger:
     def pass_on(self, result: Result) -> None:
         """Hand over the result of an item that came with one."""
         self.publish(result)
+
+    def pass_on_all(self, results: Sequence[Result]) -> None:
+        """Hand over the results of several items that came with them."""
+        if self._progress_count is None:
+            self._put_all(results)
+            return
+        for result in results:
+            self.publish(result)
 
     def settle(self, job: Job, outcome: Outcome, now: float) -> None:
         """Let `job` be tried again, or give it its result, as the schedule decides."""

@@ -8,8 +8,9 @@ batch down if too many wait, for `stream`.
 from __future__ import annotations
 
 import operator
+import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
 import anyio
@@ -44,8 +45,16 @@ class Output(Protocol):
         """Whether another request may start while `running` are in flight."""
         ...
 
+    def room(self, unfinished: int, running: int) -> int:
+        """Return for how many results, whose requests are not sent, `may_go_on` holds."""
+        ...
+
     def put(self, result: Result, /) -> None:
         """Take one result; never waits."""
+        ...
+
+    def put_all(self, results: Sequence[Result], /) -> None:
+        """Take several results; never waits."""
         ...
 
 
@@ -60,6 +69,12 @@ class Collected:
         self._results: list[Result] = []
         self.put: Callable[[Result], None] = self._results.append
         """Keep one result."""
+        self.put_all: Callable[[Sequence[Result]], None] = self._results.extend
+        """Keep several results."""
+
+    def room(self, unfinished: int, running: int) -> int:
+        """Return for how many results there is room: any number."""
+        return sys.maxsize
 
     def may_go_on(self, unfinished: int, running: int) -> bool:
         """Whether another request may be read and start: always."""
@@ -150,6 +165,13 @@ class Delivered(ResultStream):
             return self._room_for(unfinished + len(self._early) + len(self._ready))
         return self._room_for(running + len(self._ready))
 
+    def room(self, unfinished: int, running: int) -> int:
+        """Return for how many results, whose requests are not sent, `may_go_on` holds."""
+        # In input order, a result takes the place of a request that was read.
+        others = unfinished + len(self._early) if self._ordered else running
+        count = others + len(self._ready)
+        return self._backlog - count if self._room_for(count) else 0
+
     def may_take(self, unfinished: int) -> bool:
         """Whether another request may be read while `unfinished` have not ended."""
         if not self._ordered:
@@ -173,6 +195,15 @@ class Delivered(ResultStream):
                 self._next_index += 1
         if self._ready:
             self._changed.set()
+
+    def put_all(self, results: Sequence[Result]) -> None:
+        """Take several results; never waits."""
+        if self._ordered or self.has_left:
+            for result in results:
+                self.put(result)
+            return
+        self._ready.extend(results)
+        self._changed.set()
 
     def close(self, error: BaseException | None = None) -> None:
         """End the results; `error` is raised to the consumer after the last one."""

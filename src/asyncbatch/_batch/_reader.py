@@ -20,6 +20,9 @@ from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import LEAST, TimedSteps
 from asyncbatch._schedule import Schedule
 
+PASSED_ON_AT_ONCE = 1000
+"""Most results that are passed on before other tasks may run."""
+
 
 class Reader:
     """Reads an input into the ledger, as far as needed."""
@@ -115,6 +118,10 @@ class Reader:
                 await self._wait()
                 turn.restart()
             if self.source.is_ahead:
+                if self._passes_on():
+                    if turn.is_over:
+                        await turn.let_others_run()
+                    continue
                 numbered = self.source.read()
             else:
                 numbered = await TimedSteps(self.source.read_async(), self._stalls, self._clock)
@@ -124,7 +131,6 @@ class Reader:
             index, item = numbered
             if isinstance(item, Settled):
                 self._ledger.pass_on(item.result)
-                self._pass_on_more(turn)
                 if turn.is_over:
                     await turn.let_others_run()
                 continue
@@ -134,16 +140,13 @@ class Reader:
             if turn.is_over:
                 await turn.let_others_run()
 
-    def _pass_on_more(self, turn: TimeSlice) -> None:
-        """Pass results on that came with their requests, as far as they are there."""
-        settled, publish = self.source.settled, self._ledger.publish
-        may_go_on, unfinished = self._output.may_go_on, self._ledger.unfinished
-        running = self._schedule.in_flight
-        while not turn.is_over and may_go_on(unfinished, running):
-            result = settled()
-            if result is None:
-                return
-            publish(result)
+    def _passes_on(self) -> bool:
+        """Pass results on that came with their requests; return whether there were any."""
+        room = self._output.room(self._ledger.unfinished, self._schedule.in_flight)
+        results = self.source.take_settled(min(room, PASSED_ON_AT_ONCE))
+        if results:
+            self._ledger.pass_on_all(results)
+        return bool(results)
 
     async def _wait(self) -> None:
         self._hungry = anyio.Event()

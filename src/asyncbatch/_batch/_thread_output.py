@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from asyncbatch._results._summary import ReportWriter, RunningSummary
 from asyncbatch._values._result import Result
@@ -68,6 +68,13 @@ class ThreadOutput:
         """Whether another request may be read and start: `may_take` and `may_start` in one."""
         return self._has_room(unfinished + len(self._early) if self._ordered else running)
 
+    def room(self, unfinished: int, running: int) -> int:
+        """Return for how many results, whose requests are not sent, `may_go_on` holds."""
+        others = unfinished + len(self._early) if self._ordered else running
+        if not self._has_room(others):
+            return 0
+        return self._backlog - (others + self._given - self._taken)
+
     def may_take(self, unfinished: int) -> bool:
         """Whether another request may be read while `unfinished` have not ended."""
         return not self._ordered or self._has_room(unfinished + len(self._early))
@@ -84,6 +91,11 @@ class ThreadOutput:
         self._early[result.index] = result
         while (turn := self._early.pop(self._given, None)) is not None:
             self._give(turn)
+
+    def put_all(self, results: Sequence[Result]) -> None:
+        """Take several results; never waits."""
+        for result in results:
+            self.put(result)
 
     def close(self, error: BaseException | None = None) -> None:
         """End the results; `error` is raised to the consumer after the last one."""

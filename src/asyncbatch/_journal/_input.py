@@ -6,10 +6,9 @@ It reads some requests ahead, looks them up together, and passes on those that m
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
@@ -25,7 +24,7 @@ AHEAD = 64
 AHEAD_IN_MEMORY = 256
 """The same of a list and the like."""
 
-AHEAD_SERVED = 256
+AHEAD_SERVED = 1024
 """The same while all of them are served: each look-up is a change of threads."""
 
 READ_SECONDS = 0.002
@@ -52,8 +51,11 @@ class JournaledInput(Input):
         self.take = None
         self.size = source.size
         self._least = self._most = AHEAD if source.is_callers_code else AHEAD_IN_MEMORY
-        # Read and not looked up yet, looked up and not handed out yet.
-        self._asked: deque[Asked] = deque()
+        # Read and not looked up yet.
+        self._asked: list[Asked] = []
+        # Looked up and not handed out yet: first those with results, then the others. Nothing is
+        # looked up before both are empty.
+        self._served: deque[Result] = deque()
         self._ready: deque[tuple[int, Any]] = deque()
         # Set when `_asked` gets a request, or the source ends; for an async source.
         self._fed = anyio.Event()
@@ -67,15 +69,15 @@ class JournaledInput(Input):
     @property
     def is_ahead(self) -> bool:
         """Whether `read` returns an item that was looked up."""
-        return bool(self._ready)
+        return bool(self._served or self._ready)
 
-    def settled(self) -> Result | None:
-        """Return the result of the next item, if it was looked up and is in the journal."""
-        ready = self._ready
-        if not ready or type(item := ready[0][1]) is not Settled:
-            return None
-        del ready[0]
-        return item.result
+    def take_settled(self, most: int) -> Sequence[Result]:
+        """Return the results of the next items, as far as they were looked up."""
+        served = self._served
+        if len(served) <= most:
+            self._served = deque()
+            return served
+        return [served.popleft() for _ in range(most)]
 
     @property
     def can_be_finished(self) -> bool:
@@ -89,10 +91,13 @@ class JournaledInput(Input):
 
     def read(self) -> Any:
         """Return the next item; one that was not looked up yet as it is."""
+        if self._served:
+            result = self._served.popleft()
+            return result.index, Settled(result)
         if self._ready:
             return self._ready.popleft()
         if self._asked:
-            index, item, _ = self._asked.popleft()
+            index, item, _ = self._asked.pop(0)
             return index, item
         numbered = self._source.read()
         self.exhausted, self.error = self._source.exhausted, self._source.error
@@ -100,14 +105,14 @@ class JournaledInput(Input):
 
     async def read_async(self) -> Any:
         """Wait for the next item that was looked up."""
-        while not self._ready:
+        while not (self._served or self._ready):
             if not self._asked:
                 await self._read_some()
             if not self._asked:
                 self.exhausted, self.error = True, self._source.error
                 return END
             await self._look_up()
-        return self._ready.popleft()
+        return self.read()
 
     async def aclose(self) -> None:
         """Close the source and the journal, once all results are written."""
@@ -120,12 +125,13 @@ class JournaledInput(Input):
             await self._journal.close()
 
     async def _look_up(self) -> None:
-        asked = list(itertools.islice(self._asked, self._most))
-        answers = await self._journal.look_up(asked)
-        keys, ready, forget = self._journal.output.keys, self._ready.append, self._asked.popleft
+        asked = self._asked[: self._most]
+        served, others = await self._journal.look_up(asked)
+        del self._asked[: len(served) + len(others)]
+        self._served.extend(served)
+        keys, ready = self._journal.output.keys, self._ready.append
         sent = 0
-        for (index, item, _), (key, result) in zip(asked, answers, strict=False):
-            forget()
+        for (index, item, _), (key, result) in zip(asked[len(served) :], others, strict=False):
             if result is None:
                 keys[index] = key
                 ready((index, item))
@@ -145,17 +151,17 @@ class JournaledInput(Input):
                 self._fed = anyio.Event()
                 await self._fed.wait()
             return
-        clock, read, is_callers_code = time.perf_counter, source.read, source.is_callers_code
-        asked, has_keys = self._asked, self._journal.has_keys
+        clock, has_keys, key_of = time.perf_counter, self._journal.has_keys, self._journal.key_of
         ends_at = clock() + READ_SECONDS
-        for _ in range(self._most - len(asked)):
-            numbered = read()
-            if numbered is END:
-                return
-            index, item = numbered
-            is_without = type(item) is str and not has_keys
-            asked.append((index, item, None if is_without else self._journal.key_of(item)))
-            if is_callers_code and clock() >= ends_at:
+        # A key may be made by code of the caller, too.
+        at_once = 1 if has_keys else self._most
+        while len(self._asked) < self._most:
+            numbered = source.read_some(at_once, READ_SECONDS)
+            self._asked += [
+                (index, item, None if type(item) is str and not has_keys else key_of(item))
+                for index, item in numbered
+            ]
+            if len(numbered) < at_once or clock() >= ends_at:
                 return
 
     async def _pump(self) -> None:

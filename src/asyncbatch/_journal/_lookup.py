@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from time import time as wall_time
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncbatch._batch import Shared
 from asyncbatch._batch._make_result import rejected
@@ -37,6 +37,15 @@ Asked = tuple[int, object, Any]
 
 Answer = tuple[bytes, Result | None]
 """The key for a new result of a request; and its result, if the request need not be sent."""
+
+
+class Answers(NamedTuple):
+    """What was found for some requests, or for the first of them."""
+
+    served: list[Result]
+    """The results of the first requests, all of them from the journal."""
+    others: list[Answer]
+    """The answers for the requests after these."""
 
 
 class Lookup:
@@ -72,23 +81,30 @@ class Lookup:
             method_of(item), self._retry_of(item), has_idempotency_key=is_with_key(item)
         )
 
-    def answers(self, store: Store, asked: Sequence[Asked]) -> list[Answer]:
+    def answers(self, store: Store, asked: Sequence[Asked]) -> Answers:
         """Look requests up; only the first of them, if their bodies are large."""
-        answers: list[Answer] = []
+        served: list[Result] = []
+        others: list[Answer] = []
         room = MOST_BYTES
-        while room > 0 and len(answers) < len(asked):
-            part = asked[len(answers) : len(answers) + AT_ONCE]
+        while room > 0 and (done := len(served) + len(others)) < len(asked):
+            part = asked[done : done + AT_ONCE]
             urls: Sequence[str | None] = [None] * len(part)
             if self._serves_plain:
-                urls = [url_of_plain(item, key) for _, item, key in part]
-                served, read = self._plain.take_results(store, part, urls, room)
-                answers += [(b"", result) for result in served]
+                urls = [
+                    item if type(item) is str and key is None else url_of_plain(item, key)
+                    for _, item, key in part
+                ]
+                results, read = self._plain.take_results(store, part, urls, room)
+                if others:
+                    others += [(b"", result) for result in results]
+                else:
+                    served += results
                 room -= read
-                part, urls = part[len(served) :], urls[len(served) :]
+                part, urls = part[len(results) :], urls[len(results) :]
             if room > 0 and part:
-                answers += (found := self._find(store, part, urls, room))
+                others += (found := self._find(store, part, urls, room))
                 room -= sum(0 if result is None else len(result.content) for _, result in found)
-        return answers
+        return Answers(served, others)
 
     def _find(
         self, store: Store, asked: Sequence[Asked], urls: Sequence[str | None], most_bytes: int

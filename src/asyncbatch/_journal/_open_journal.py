@@ -18,7 +18,7 @@ from asyncbatch._batch._output import Output
 from asyncbatch._files import Files
 from asyncbatch._journal._identity import key_of
 from asyncbatch._journal._journal import Journal
-from asyncbatch._journal._lookup import Answer, Asked, Lookup
+from asyncbatch._journal._lookup import Answers, Asked, Lookup
 from asyncbatch._journal._record import record_before_sending
 from asyncbatch._journal._writer import Writer
 from asyncbatch._schedule import Job
@@ -125,7 +125,7 @@ class OpenJournal:
         except Exception as error:
             return error
 
-    async def look_up(self, asked: Sequence[Asked]) -> list[Answer]:
+    async def look_up(self, asked: Sequence[Asked]) -> Answers:
         """Look requests up; only the first of them, if their bodies are large."""
         return await self._writer.call(lambda store: self._lookup.answers(store, asked))
 
@@ -177,6 +177,10 @@ class JournaledOutput:
         """Whether another request may start."""
         return self._output.may_start(running + self._held)
 
+    def room(self, unfinished: int, running: int) -> int:
+        """Return for how many results, whose requests are not sent, there is room."""
+        return self._output.room(unfinished + self._held, running + self._held)
+
     def put(self, result: Result) -> None:
         """Take one result; never waits."""
         key = self.keys.pop(result.index, None)
@@ -186,9 +190,11 @@ class JournaledOutput:
         self._held += 1
         self._writer.add(key, result)
 
+    def put_all(self, results: Sequence[Result]) -> None:
+        """Take several results that come from the journal."""
+        self._output.put_all(results)
+
     def deliver(self, results: Sequence[Result]) -> None:
         """Pass results on that have been written."""
         self._held -= len(results)
-        put = self._put
-        for result in results:
-            put(result)
+        self._output.put_all(results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import enum
 import gzip
 import io
@@ -509,11 +510,71 @@ def test_an_input_is_read_item_by_item():
     assert source.size is None
 
 
+@pytest.mark.parametrize("make", [list, iter, lambda items: (item for item in items)])
+def test_several_items_are_read_at_once(make: Any):
+    """Up to a number of them, and fewer at the end."""
+    source = Input(make(urls(5)))
+
+    parts = [source.read_some(3, 60.0) for _ in range(2)]
+    assert [[index for index, _ in part] for part in parts] == [[0, 1, 2], [3, 4]]
+    assert source.read_count == 5
+    assert source.exhausted
+    assert not source.is_at_hand
+    assert source.read_some(3, 60.0) == []
+    assert source.read() is END
+
+
+def test_items_are_read_for_some_time_only():
+    """At least one of them."""
+    source = Input(iter(urls(5)))
+
+    assert source.read_some(9, 0.0) == [(0, "http://host.test/0")]
+    assert not source.exhausted
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [(Faulty(), Faulty), (StopAsyncIteration(), RuntimeError)]
+)
+def test_items_before_an_error_are_kept(error: BaseException, expected: type[Exception]):
+    """It says how many there were, and nothing is read after it."""
+
+    class Broken:
+        def __iter__(self) -> Iterator[str]:
+            return self
+
+        def __next__(self) -> str:
+            if not left:
+                raise error
+            return left.pop(0)
+
+    left = urls(2)
+    source = Input(Broken())
+
+    assert [index for index, _ in source.read_some(9, 60.0)] == [0, 1]
+    assert isinstance(source.error, expected)
+    assert "after 2 requests" in source.error.__notes__[0]
+    left += urls(1)
+    assert source.read_some(9, 60.0) == []
+
+
+def test_several_items_are_read_in_the_context_of_the_input():
+    """The context variables that a generator sees are those of its caller."""
+    variable = contextvars.ContextVar("variable", default="none")
+
+    def requests() -> Iterator[str]:
+        yield variable.get()
+
+    context = contextvars.copy_context()
+    source = context.run(lambda: (variable.set("own"), Input(requests()))[1])
+
+    assert source.read_some(9, 60.0) == [(0, "own")]
+
+
 def test_no_input_has_results_but_that_of_a_journal():
     """An item is a request, to be sent."""
     source = Input(urls(1))
 
-    assert source.settled() is None
+    assert not source.take_settled(1)
     assert source.read() == (0, "http://host.test/0")
 
 

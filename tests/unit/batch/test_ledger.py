@@ -241,6 +241,18 @@ async def test_a_request_has_queued_since_it_was_at_hand(requests: Any, queued: 
         assert job.queued == pytest.approx(queued)
 
 
+@pytest.mark.parametrize("progress", [False, lambda progress: None])
+async def test_results_that_come_with_their_requests_are_handed_over(progress: Any) -> None:
+    """Together; a progress report counts each."""
+    async with sharing(progress=progress) as shared:
+        one = OneBatch(shared, ())
+        one.ledger.pass_on_all([success(0), success(1)])
+
+        assert [result.index for result in one.results] == [0, 1]
+        count = one.batch._progress_count
+        assert count is None or count.progress(in_flight=0, elapsed=1.0).succeeded == 2
+
+
 @pytest.mark.parametrize("has_left", [False, True])
 def test_a_result_that_is_dropped_does_not_count_as_done(has_left: bool) -> None:
     """As those of a stream that was left."""

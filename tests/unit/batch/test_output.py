@@ -45,6 +45,34 @@ def test_results_ahead_of_their_turn_count_against_an_ordered_backlog():
     assert output.may_start(10**9)
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_several_results_are_taken_at_once(ordered: bool):
+    """As many as there is room for, in their order; the refused one is told of new room."""
+    calls = []
+    output = Delivered(ordered=ordered, backlog=5)
+    output.on_room = lambda: calls.append(1)
+    rooms = [output.room(1, 1)]
+    output.put_all([success(index) for index in range(3)])
+    rooms += [output.room(1, 1), output.room(2, 2)]
+
+    assert rooms == [4, 1, 0]
+    assert [(await anext(output)).index for _ in range(3)] == [0, 1, 2]
+    assert calls == [1]
+    output.consumer_left()
+    output.put_all([success(3)])
+    with pytest.raises(RuntimeError, match="the stream has been left"):
+        output.take_ready()
+
+
+def test_all_results_are_kept():
+    """There is room for any number of them."""
+    output = Collected()
+    output.put_all([success(1), success(0)])
+
+    assert output.room(10**9, 10**9) > 10**9
+    assert [result.index for result in output.in_order()] == [0, 1]
+
+
 async def test_room_is_told_once_to_those_who_were_refused():
     """Whoever was told to wait hears of the next result that is consumed, and of no further one."""
     calls = []

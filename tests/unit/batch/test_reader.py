@@ -131,12 +131,12 @@ class SettledInput(Input):
         self.left = [success(number) for number in range(count)]
 
     def read(self) -> object:
-        result = self.settled()
-        self.exhausted = result is None
-        return END if result is None else (result.index, Settled(result))
+        self.exhausted = not self.left
+        return (self.left[0].index, Settled(self.left.pop(0))) if self.left else END
 
-    def settled(self) -> Success | None:
-        return self.left.pop(0) if self.left else None
+    def take_settled(self, most: int) -> list[Success]:
+        taken, self.left = self.left[:most], self.left[most:]
+        return taken
 
 
 @pytest.mark.parametrize("ordered", [False, True])

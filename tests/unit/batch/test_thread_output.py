@@ -92,6 +92,20 @@ def test_results_that_wait_count_until_they_are_taken() -> None:
     assert not thread_output.may_start(3)
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+def test_several_results_cross_as_far_as_there_is_room(ordered: bool) -> None:
+    """The batch is woken when it was told that there is none."""
+    thread_output, turns, batch = make(ordered=ordered, backlog=4)
+    rooms = [thread_output.room(1, 1)]
+    thread_output.put_all([success(index) for index in range(3)])
+    turns.run()
+    rooms += [thread_output.room(0, 0), thread_output.room(1, 1)]
+
+    assert rooms == [3, 1, 0]
+    assert taken(thread_output, 3) == [0, 1, 2]
+    assert batch.woken == 1
+
+
 def test_ordered_results_count_from_reading() -> None:
     """In input order all that were read and not taken count, early results included."""
     thread_output, turns, _ = make(ordered=True, backlog=4)

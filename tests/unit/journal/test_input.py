@@ -8,9 +8,11 @@ from typing import Any
 import anyio
 import pytest
 
+from asyncbatch import Request, Result
 from asyncbatch._batch._input import END, Input, Settled
+from asyncbatch._journal import _input
 from asyncbatch._journal._input import AHEAD, AHEAD_IN_MEMORY, AHEAD_SERVED, JournaledInput
-from asyncbatch._journal._lookup import Answer, Asked
+from asyncbatch._journal._lookup import Answer, Answers, Asked
 from tests.samples import success
 
 pytestmark = pytest.mark.any_loop
@@ -38,15 +40,19 @@ class FakeJournal:
     def key_of(self, item: object) -> Any:
         return None
 
-    async def look_up(self, asked: Sequence[Asked]) -> list[Answer]:
+    async def look_up(self, asked: Sequence[Asked]) -> Answers:
         self.sizes.append(len(asked))
-        return [
+        asked = asked[: self.at_once]
+        count = next((n for n, one in enumerate(asked) if one[0] not in self.served), len(asked))
+        served: list[Result] = [success(one[0], from_journal=True) for one in asked[:count]]
+        others: list[Answer] = [
             (
                 b"%d" % index,
                 success(index, from_journal=True) if index in self.served else None,
             )
-            for index, _, _ in asked[: self.at_once]
+            for index, _, _ in asked[count:]
         ]
+        return Answers(served, others)
 
     async def flush(self) -> None:
         self.steps.append("flush")
@@ -84,21 +90,34 @@ async def test_what_the_journal_has_comes_with_its_result() -> None:
     assert source.exhausted
 
 
-async def test_a_result_that_was_looked_up_is_taken_at_once() -> None:
-    """Only where it is the next one: the order of the input stays."""
-    source = made(urls(3), FakeJournal(0, 2))
-    assert source.settled() is None
+async def test_results_that_were_looked_up_are_taken_together() -> None:
+    """Only those that are next: the order of the input stays."""
+    source = made(urls(6), FakeJournal(0, 1, 2, 3, 5))
+    assert not source.take_settled(9)
     assert not source.is_ahead
-    await source.read_async()
+    index, first = await source.read_async()
 
+    assert (index, type(first), first.result.index) == (0, Settled, 0)
     assert source.is_ahead
-    assert source.settled() is None
-    assert source.read() == (1, "http://host.test/1")
-    result = source.settled()
+    assert [result.index for result in source.take_settled(2)] == [1, 2]
+    assert [result.index for result in source.take_settled(9)] == [3]
+    assert not source.take_settled(9)
+    assert source.read() == (4, "http://host.test/4")
+    index, last = source.read()
+    assert (index, type(last), last.result.index) == (5, Settled, 5)
+    assert not source.is_ahead
 
-    assert result is not None
-    assert result.index == 2
-    assert source.settled() is None
+
+async def test_a_slow_input_is_looked_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first requests do not wait for the others; nor where their keys are slow."""
+    monkeypatch.setattr(_input, "READ_SECONDS", 0.0)
+    plain, keyed = FakeJournal(), FakeJournal()
+    keyed.has_keys = True
+
+    await read_all(made((url for url in urls(3)), plain))
+    await read_all(made([Request(url) for url in urls(3)], keyed))
+
+    assert plain.sizes == keyed.sizes == [1, 1, 1]
 
 
 async def test_more_are_looked_up_together_while_all_are_served() -> None:

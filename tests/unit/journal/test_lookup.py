@@ -48,10 +48,18 @@ def opened(tmp_path: Path) -> Callable[[], Any]:
     return opened
 
 
+def answers(lookup: Lookup, store: Store, asked: list[Any]) -> list[Any]:
+    """Return the answers, those of the results that are served as they are among them."""
+    served, others = lookup.answers(store, asked)
+    return [(b"", result) for result in served] + others
+
+
 def test_a_request_that_is_not_there_is_sent(opened: Callable[[], Any]) -> None:
     """And its result is kept by an identity that equal requests do not share."""
     with opened() as (lookup, store):
-        (first, none), (second, also_none) = lookup.answers(store, [(0, GET, None), (1, GET, None)])
+        (first, none), (second, also_none) = answers(
+            lookup, store, [(0, GET, None), (1, GET, None)]
+        )
 
     assert none is also_none is None
     assert first != second
@@ -60,24 +68,49 @@ def test_a_request_that_is_not_there_is_sent(opened: Callable[[], Any]) -> None:
 def test_a_success_is_served_once(opened: Callable[[], Any]) -> None:
     """In a later run, to the first of two equal requests."""
     with opened() as (lookup, store):
-        [(key, _)] = lookup.answers(store, [(0, GET, None)])
+        [(key, _)] = answers(lookup, store, [(0, GET, None)])
         store.write([(record_of(key, success(0, body=b"page"), 5.0, StoredHeads()), b"page")])
 
     with opened() as (lookup, store):
-        [(_, served), (_, sent)] = lookup.answers(store, [(3, GET, None), (4, GET, None)])
+        [(_, served), (_, sent)] = answers(lookup, store, [(3, GET, None), (4, GET, None)])
 
     assert (served.index, served.content, served.from_journal) == (3, b"page", True)
     assert sent is None
 
 
+def test_results_after_one_that_is_sent_keep_their_place(opened: Callable[[], Any]) -> None:
+    """Those before it are served together."""
+    asked = [(number, f"http://host.test/{number}", None) for number in range(6)]
+    kept = [asked[number] for number in (0, 1, 3, 4)]
+    with opened() as (lookup, store):
+        keys = [key for key, _ in lookup.answers(store, kept).others]
+        store.write(
+            [
+                (record_of(key, success(one[0]), 5.0, StoredHeads()), b"%d" % one[0])
+                for key, one in zip(keys, kept, strict=True)
+            ]
+        )
+
+    with opened() as (lookup, store):
+        served, others = lookup.answers(store, asked)
+
+    assert [result.content for result in served] == [b"0", b"1"]
+    assert [None if result is None else result.content for _, result in others] == [
+        None,
+        b"3",
+        b"4",
+        None,
+    ]
+
+
 def test_a_post_that_may_have_been_sent_is_in_doubt(opened: Callable[[], Any]) -> None:
     """It was written down before its first byte went out, and nothing after that."""
     with opened() as (lookup, store):
-        [(key, _)] = lookup.answers(store, [(0, POST, None)])
+        [(key, _)] = answers(lookup, store, [(0, POST, None)])
         store.write([(record_before_sending(key, POST, 5.0), None)])
 
     with opened() as (lookup, store):
-        [(_, served)] = lookup.answers(store, [(0, POST, None)])
+        [(_, served)] = answers(lookup, store, [(0, POST, None)])
 
     assert isinstance(served, Failure)
     assert served.kind == "in_doubt"
@@ -87,7 +120,7 @@ def test_the_error_of_a_key_is_a_result(opened: Callable[[], Any]) -> None:
     """The other requests are looked up."""
     with opened() as (lookup, store):
         broken = ZeroDivisionError("in the caller's function")
-        [(_, refused), (_, sent)] = lookup.answers(store, [(0, GET, broken), (1, GET, "key")])
+        [(_, refused), (_, sent)] = answers(lookup, store, [(0, GET, broken), (1, GET, "key")])
 
     assert refused.kind == "invalid_request"
     assert refused.error is broken
@@ -97,7 +130,7 @@ def test_the_error_of_a_key_is_a_result(opened: Callable[[], Any]) -> None:
 def test_two_requests_with_one_key_are_told_apart(opened: Callable[[], Any]) -> None:
     """The second one is refused, and its error names the key."""
     with opened() as (lookup, store):
-        [(_, sent), (_, refused)] = lookup.answers(store, [(0, GET, "k"), (1, GET + "/x", "k")])
+        [(_, sent), (_, refused)] = answers(lookup, store, [(0, GET, "k"), (1, GET + "/x", "k")])
 
     assert sent is None
     assert refused.kind == "invalid_request"
@@ -112,7 +145,7 @@ def test_large_bodies_are_read_a_few_at_a_time(
     urls = [f"http://host.test/{number}" for number in range(10)]
     asked = [(number, url, None) for number, url in enumerate(urls)]
     with opened() as (lookup, store):
-        keys = [key for key, _ in lookup.answers(store, asked)]
+        keys = [key for key, _ in answers(lookup, store, asked)]
         body = bytes(range(256)) * 4
         store.write(
             [
@@ -122,8 +155,8 @@ def test_large_bodies_are_read_a_few_at_a_time(
         )
 
     with opened() as (lookup, store):
-        first = lookup.answers(store, asked)
-        rest = lookup.answers(store, asked[len(first) :])
+        first = answers(lookup, store, asked)
+        rest = answers(lookup, store, asked[len(first) :])
 
     assert 1 <= len(first) < len(asked)
     assert [result.index for _, result in first + rest] == list(range(len(first + rest)))

@@ -70,6 +70,19 @@ def test_a_result_that_is_not_to_be_written_is_passed_on() -> None:
     assert not output.may_take(8)
 
 
+def test_results_of_the_journal_pass_together() -> None:
+    """As many as there is room for, next to those that are being written."""
+    inner, writer = Delivered(ordered=False, backlog=5), HeldWriter()
+    output = JournaledOutput(inner, writer)  # type: ignore[arg-type]
+    output.keys[0] = b"0"
+    output.put(success(0))
+
+    assert output.room(7, 1) == 3
+    output.put_all([success(1, from_journal=True), success(2, from_journal=True)])
+    assert output.room(0, 0) == 2
+    assert [key for key, _ in writer.added] == [b"0"]
+
+
 OPTIONS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
     ({}, {}, []),
     ({}, {"headers": {"a": "b"}, "cookies": {"a": "b"}, "auth": ("a", "b")}, []),
