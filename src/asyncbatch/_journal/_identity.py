@@ -35,7 +35,7 @@ from asyncbatch._values._request import (
 from asyncbatch._values._urls import ABSOLUTE, split_plain, text_of
 
 SIZE = 16
-"""Bytes of an identity."""
+"""Bytes of an identity, and of the key of the first request with it; see `Identifier.nth`."""
 
 Locate: TypeAlias = Callable[[object], Any]
 """Returns the absolute URL of a request, as the client requests it."""
@@ -158,11 +158,6 @@ class Identifier:
         hasher = self._hasher.copy()
         hasher.update(b"".join(_with_length(part) for part in parts))
         return hasher.digest()
-
-
-def is_first(key: bytes) -> bool:
-    """Whether a key is that of the first request with an identity; see `Identifier.nth`."""
-    return len(key) == SIZE
 
 
 def key_of(item: object, rule: str | Callable[[Request], Any] | None) -> KeyTypes | None:

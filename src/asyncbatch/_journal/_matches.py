@@ -119,7 +119,7 @@ class Matches:
         self, identities: Sequence[tuple[bytes, bytes | None]], taken: Sequence[Match]
     ) -> None:
         """Undo the taking of some requests, of which each has the match at its place."""
-        self._earlier.put_back([one.row for one in taken if one.is_first])
+        self._earlier.give_back([one.row for one in taken if one.is_first])
         counted = [
             (-1, key) for (key, _), one in zip(identities, taken, strict=True) if not one.is_first
         ]

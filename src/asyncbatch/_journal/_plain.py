@@ -11,16 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from asyncbatch._journal._answer import StoredAnswer, StoredHeads
-from asyncbatch._journal._bodies import DamagedBody
-from asyncbatch._journal._earlier import COLUMNS
+from asyncbatch._journal._bodies import RAW, DamagedBody
+from asyncbatch._journal._earlier import RowAhead
 from asyncbatch._journal._record import plain_success
-from asyncbatch._journal._store import PlainRow, Store, remember
+from asyncbatch._journal._store import Store, remember
 from asyncbatch._values._request import plain_url
 from asyncbatch._values._result import Success
-
-_ENDED_AT, _STATUS, _HEAD, _TIMES, _ATTEMPTS = map(
-    COLUMNS.split(", ").index, ("ended_at", "status", "head_id", "times", "attempts")
-)
 
 
 class PlainResults:
@@ -60,18 +56,17 @@ class PlainResults:
         """
         rows = store.take_plain(urls)
         results: list[Success] = []
+        add, answers = results.append, self._answers
         read = 0
         for row, (index, item, _) in zip(rows, asked, strict=False):
-            try:
-                content = store.content(row)
-            except DamagedBody:
-                break
-            answer = self._answers.get(row[_HEAD]) or self._answer(store, row)
-            results.append(
-                plain_success(
-                    answer, row[_TIMES], row[_ENDED_AT], row[_ATTEMPTS], content, index, item
-                )
-            )
+            _, ended_at, _, head_id, times, attempts, coding, content, _ = row
+            if coding != RAW:
+                try:
+                    content = store.content(coding, content)
+                except DamagedBody:
+                    break
+            answer = answers.get(head_id) or self._answer(store, row)
+            add(plain_success(answer, times, ended_at, attempts, content, index, item))
             read += len(content)
             if read >= most_bytes:
                 break
@@ -79,11 +74,11 @@ class PlainResults:
             store.put_back(rows[len(results) :])
         return results, read
 
-    def _answer(self, store: Store, row: PlainRow) -> StoredAnswer:
-        head = self._heads.parsed(store.head(row[_HEAD]))
-        encoding = self._heads.default_encoding
-        answer = StoredAnswer(self._library, row[_STATUS], head, None, encoding)
-        remember(self._answers, row[_HEAD], answer)
+    def _answer(self, store: Store, row: RowAhead) -> StoredAnswer:
+        _, _, status, head_id, *_ = row
+        head = self._heads.parsed(store.head(head_id))
+        answer = StoredAnswer(self._library, status, head, None, self._heads.default_encoding)
+        remember(self._answers, head_id, answer)
         return answer
 
 

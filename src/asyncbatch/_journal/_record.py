@@ -30,9 +30,9 @@ from asyncbatch._values._errors import FailureKind, InDoubt
 from asyncbatch._values._masking import has_secrets, masked_url
 from asyncbatch._values._pickling import restored
 from asyncbatch._values._request import Request, method_of, plain_url
-from asyncbatch._values._result import Failure, Result, Success, success
+from asyncbatch._values._result import Failure, Result, Success, draft
 from asyncbatch._values._timing import Course, Timing
-from asyncbatch._values._urls import ABSOLUTE, text_of
+from asyncbatch._values._urls import ABSOLUTE, BLANKS, text_of
 
 _TIMES = struct.Struct("<10f")
 _NAN = math.nan
@@ -64,7 +64,6 @@ def record_of(
     result: Result,
     ended_at: float,
     heads: StoredHeads,
-    *,
     is_keyed: bool = False,
     has_files: bool = False,
 ) -> Record:
@@ -79,6 +78,10 @@ def record_of(
         is_keyed: Whether its request may be known by something that is not in the record.
         has_files: Whether bodies go to files, unless their requests say otherwise.
     """
+    if not (is_keyed or has_files):
+        usual = _usual_record(key, result, ended_at, heads)
+        if usual is not None:
+            return usual
     item = result._item  # pyright: ignore[reportPrivateUsage]
     answer = result._answer  # pyright: ignore[reportPrivateUsage]
     plain = plain_url(item)
@@ -120,6 +123,57 @@ def record_of(
         flags,
         json.dumps(facts) if facts else None,
     )
+
+
+def _usual_record(key: bytes, result: Any, now: float, heads: StoredHeads) -> Record | None:
+    """
+    Return the record of a success with nothing special, as most are; `None` for any other result.
+
+    It is what `record_of` returns, in two fifths of the time: the event loop waits meanwhile.
+    """
+    item, answer, course = result._item, result._answer, result._network
+    if (
+        type(item) is not str
+        or type(answer) is not PlainResponseBuilder
+        or type(course) is not tuple
+        or type(result) is not Success
+        or result.history
+        or result._saved is not None
+    ):
+        return None
+    url = item.strip(BLANKS)
+    if not (url.startswith(_WEB) and url.isascii()) or has_secrets(url):
+        return None
+    begun, send, sent, first, ended, dns, connect, tls, _ = course
+    started, elapsed = result._started, result.elapsed
+    return Record(
+        key,
+        None,
+        started + elapsed if started else now,
+        "GET",
+        url,
+        answer.status_code,
+        heads.of(answer),
+        # As `_times_of`, without the call.
+        _TIMES.pack(
+            elapsed,
+            result._queued,
+            result._throttled,
+            send - begun if send else _NAN,
+            sent - begun if sent else _NAN,
+            first - begun if first else _NAN,
+            ended - begun if ended else _NAN,
+            _NAN if dns is None else dns,
+            _NAN if connect is None else connect,
+            _NAN if tls is None else tls,
+        ),
+        result.attempts,
+        PLAIN,
+        None,
+    )
+
+
+_WEB = ("http://", "https://")
 
 
 def record_before_sending(key: bytes, item: Any, now: float) -> Record:
@@ -222,21 +276,28 @@ def plain_success(
     item: Any,
 ) -> Success:
     """Return the result of a record with nothing special, as most are, in half of the time."""
-    elapsed, queued, throttled, *moments = _TIMES.unpack(times)
-    return success(
-        index,
-        item,
-        elapsed,
-        attempts,
-        (),
-        queued,
-        throttled,
-        _course(moments),
-        content,
-        answer,
-        ended_at - elapsed if attempts else 0.0,
-        True,
-    )
+    elapsed, queued, throttled, send, sent, first, ended, dns, connect, tls = _TIMES.unpack(times)
+    made = draft()  # as `success` does, without the call
+    made.index = index
+    made._item = item
+    made._url = made._saved = None
+    made.elapsed = elapsed
+    made.attempts = attempts
+    made.history = ()
+    made._queued = queued
+    made._throttled = throttled
+    whole = send + sent + first + ended
+    if whole == whole and dns != dns and connect != connect and tls != tls:
+        # As `_course` of an exchange that came to its end over a connection in use.
+        made._network = 1.0, 1.0 + send, 1.0 + sent, 1.0 + first, 1.0 + ended, None, None, None, 0
+    else:
+        made._network = _course((send, sent, first, ended, dns, connect, tls))
+    made._content = content
+    made._answer = answer
+    made._started = ended_at - elapsed if attempts else 0.0
+    made.from_journal = True
+    made.__class__ = Success
+    return made  # type: ignore[no-any-return]
 
 
 _DOUBT = (

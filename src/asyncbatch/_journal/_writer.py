@@ -54,9 +54,12 @@ class Writer:
     ) -> None:
         self._deliver = deliver
         self._fail = fail
-        self._of_batch = {"is_keyed": is_keyed, "has_files": has_files}
+        self._is_keyed = is_keyed
+        self._has_files = has_files
         self._loop = anyio.lowlevel.current_token()
-        self._results: deque[tuple[bytes, Result]] = deque()
+        # Results, and their keys. Not as pairs, which the garbage collector would visit.
+        self._results: deque[Result] = deque()
+        self._keys: deque[bytes] = deque()
         self._announced: deque[tuple[Record, _Call]] = deque()
         self._calls: deque[_Call] = deque()
         # Held while there is nothing to do.
@@ -98,7 +101,8 @@ class Writer:
 
     def add(self, key: bytes, result: Result) -> None:
         """Write a result with others, and deliver it then."""
-        self._results.append((key, result))
+        self._keys.append(key)  # first: the thread takes as many keys as there are results
+        self._results.append(result)
         if not self._is_told:
             self._is_told = True
             self._idle.release()
@@ -194,22 +198,20 @@ class Writer:
 
     def _write_all(self) -> None:
         while self._results:
-            group: list[tuple[bytes, Result]] = []
-            while self._results and len(group) < MOST_AT_ONCE:
-                group.append(self._results.popleft())
-            self._write(group)
+            count = min(len(self._results), MOST_AT_ONCE)
+            take_result, take_key = self._results.popleft, self._keys.popleft
+            group = [take_result() for _ in range(count)]
+            self._write([take_key() for _ in range(count)], group)
 
-    def _write(self, group: list[tuple[bytes, Result]]) -> None:
+    def _write(self, keys: list[bytes], group: list[Result]) -> None:
         store, now = self._store, time.time()
         assert store is not None
         if self._error is None:
             try:
+                heads, is_keyed, has_files = self._heads, self._is_keyed, self._has_files
                 store.write(
-                    (
-                        record_of(key, result, now, self._heads, **self._of_batch),
-                        result.content,
-                    )
-                    for key, result in group
+                    (record_of(key, result, now, heads, is_keyed, has_files), result._content)
+                    for key, result in zip(keys, group, strict=True)
                 )
             except OutOfSpace as error:
                 lost = len(group) + len(self._results)
@@ -220,8 +222,7 @@ class Writer:
                 self._break(error)
         if self._error is None:
             self._committed += len(group)
-            results = [result for _, result in group]
-            call_soon(self._loop, functools.partial(self._deliver, results))
+            call_soon(self._loop, functools.partial(self._deliver, group))
 
     def _break(self, error: Exception) -> None:
         self._error = error

@@ -124,7 +124,7 @@ def test_successes_of_plain_requests_are_found_by_their_urls(tmp_path: Path) -> 
     by_key = earlier.take_rows([key(0), key(COUNT - 1)], [url(0), url(COUNT - 1)])
     store.close()
 
-    assert [row[0] for row in found] == list(map(key, range(COUNT)))
+    assert [row[0] for row in found] == list(map(url, range(COUNT)))
     assert again == []
     assert by_key == ({}, {key(0), key(COUNT - 1)})
 
@@ -147,7 +147,7 @@ def test_what_needs_an_identity_ends_the_successes(tmp_path: Path, other: Record
     left, _ = earlier.take_rows([other.key, key(2)], [url(1), url(2)])
     store.close()
 
-    assert [row[0] for row in rows] == [key(0)]
+    assert [row[0] for row in rows] == [url(0)]
     assert set(left) == {other.key, key(2)}
     assert earlier._bytes_ahead == 0
 
@@ -189,9 +189,25 @@ def test_rows_that_were_put_back_are_found_again(store: Store) -> None:
     earlier = EarlierResults(store._connection)
     asked = [key(1), key(COUNT - 1)]
     first, _ = earlier.take_rows(asked)
-    earlier.put_back(first.values())
+    earlier.give_back(first.values())
 
     assert earlier.take_rows(asked) == (first, set(first))
+
+
+def test_successes_that_were_put_back_are_found_again(tmp_path: Path) -> None:
+    """By their URLs, and by their keys."""
+    store = left_behind(tmp_path / "run.db", *map(plain, range(3)))
+    earlier = EarlierResults(store._connection)
+    first = earlier.take_plain([url(0), url(1), url(2)])
+    earlier.put_back(first[1:])
+    again = earlier.take_plain([url(1)])
+    left, used = earlier.take_rows([key(0), key(2)], [url(0), url(2)])
+    store.close()
+
+    assert again == first[1:2]
+    assert set(left) == {key(2)}
+    assert used == {key(0), key(2)}
+    assert earlier._bytes_ahead == 0
 
 
 def test_what_this_run_writes_is_no_earlier_result(store: Store) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch import Request
-from asyncbatch._journal._identity import Identifier, is_first, is_with_key, key_of
+from asyncbatch._journal._identity import SIZE, Identifier, is_with_key, key_of
 
 URL = "http://host.test/a?b=1"
 OPEN = {"b": "2", "a": "1"}
@@ -160,7 +160,7 @@ def test_the_nth_equal_request_has_an_identity_of_its_own() -> None:
 
     assert ones[0] == key(URL)
     assert len(set(ones)) == 5
-    assert [is_first(one) for one in ones] == [True, False, False, False, False]
+    assert [len(one) == SIZE for one in ones] == [True, False, False, False, False]
 
 
 def pieces() -> Iterator[bytes]:

@@ -10,14 +10,18 @@ import pytest
 
 import asyncbatch
 from asyncbatch import Attempt, FailureKind, Request, Timing
+from asyncbatch._engine.http11._head import parse_head
+from asyncbatch._journal import _record
 from asyncbatch._journal._answer import StoredHeads
 from asyncbatch._journal._record import (
+    _usual_record,
     kept_of,
     record_before_sending,
     record_of,
     result_of,
 )
 from asyncbatch._journal._schema import PLAIN
+from asyncbatch._lanes.response._response_builder import PlainResponseBuilder
 from tests.samples import failure, success
 
 KEY = b"k" * 16
@@ -147,6 +151,41 @@ def test_nothing_secret_is_in_a_record() -> None:
 def test_a_record_says_whether_it_is_enough_to_send_the_request(item: Any, expected: int) -> None:
     """For a GET without secrets and without fields of its own."""
     assert flags(success(item=item)) == expected
+
+
+def relayed(item: Any, head: bytes, **fields: Any) -> Any:
+    """Return a success of a relay."""
+    builder = PlainResponseBuilder.__new__(PlainResponseBuilder)
+    builder.head, builder.status_code = parse_head(head), 200
+    course = (5.0, 5.25, 0.0, 5.5, 6.0, None, 0.5, None, 9)
+    return attrs.evolve(success(item=item, network=course, **fields), url=None, response=builder)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        URL,
+        f" {URL}\n",
+        f"{URL}?a=b",
+        f"{URL}?token=1",
+        "/relative",
+        "http://host.test/ä",
+        f"{URL}%20",
+    ],
+)
+@pytest.mark.parametrize("fields", [{}, {"started": 7.0, "elapsed": 2.0, "attempts": 2}])
+def test_the_record_of_most_results_is_made_as_that_of_any(
+    item: str, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field by field the same; also where only one of the two ways knows what to do."""
+    result = relayed(item, b"HTTP/1.1 200 OK\r\nServer: x\r\nSet-Cookie: a=b\r\n", **fields)
+    record = record_of(KEY, result, 1.0, StoredHeads())
+    usual = _usual_record(KEY, result, 1.0, StoredHeads())
+    monkeypatch.setattr(_record, "_usual_record", lambda *_: None)
+
+    assert record == record_of(KEY, result, 1.0, StoredHeads())
+    assert usual in (None, record)
+    assert (usual is None) == (item in (f"{URL}?token=1", "/relative", "http://host.test/ä"))
 
 
 def test_what_is_written_before_sending_is_a_request_in_doubt() -> None:
