@@ -23,6 +23,7 @@ from asyncbatch._values._body_source import (
     source_of,
 )
 from asyncbatch._values._checks import check_params
+from asyncbatch._values._plain_urls import split_plain
 from asyncbatch._values._request import (
     UNSET,
     KeyTypes,
@@ -32,7 +33,7 @@ from asyncbatch._values._request import (
     native_of,
     plain_url,
 )
-from asyncbatch._values._urls import ABSOLUTE, split_plain, text_of
+from asyncbatch._values._urls import ABSOLUTE, text_of
 
 SIZE = 16
 """Bytes of an identity, and of the key of the first request with it; see `Identifier.nth`."""

@@ -41,13 +41,13 @@ from asyncbatch._lanes.response._response_builder import (
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._plain_urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Request, Unset, plain_url
 from asyncbatch._values._sink import Sink
 from asyncbatch._values._telemetry import AttemptWatch
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._timing import course_of_all
-from asyncbatch._values._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
 
 # As a function, it is called in three quarters of the time.
 _is_simple = SIMPLE_TARGET.fullmatch

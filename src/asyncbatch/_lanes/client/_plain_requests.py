@@ -16,8 +16,8 @@ from asyncbatch._engine import is_untouched
 from asyncbatch._lanes.client._cookies import UserAgentJar
 from asyncbatch._lanes.request._native import is_laid_out_as, plain_request
 from asyncbatch._lanes.request._ranges import ask_for_identity
+from asyncbatch._values._plain_urls import split_plain
 from asyncbatch._values._timeouts import TimeLimits
-from asyncbatch._values._urls import split_plain
 
 # Every step of `build_request` for such a request, and what it reads. A replaced one must be used.
 _STEPS = (

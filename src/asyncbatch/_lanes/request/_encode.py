@@ -23,11 +23,12 @@ from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
 from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads, is_special
 from asyncbatch._lanes.request._sendable import check_head, check_text, check_url
 from asyncbatch._lanes.request._upload import Body, is_produced
+from asyncbatch._values._plain_urls import split_plain
 from asyncbatch._values._proxy import proxy_of
 from asyncbatch._values._request import UNSET, Request, Unset, native_of
 from asyncbatch._values._request_parcel import check_present
 from asyncbatch._values._timeouts import TimeLimits
-from asyncbatch._values._urls import split_plain, text_of
+from asyncbatch._values._urls import text_of
 
 
 class RequestEncoder:

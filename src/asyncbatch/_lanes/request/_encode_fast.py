@@ -18,9 +18,10 @@ from asyncbatch._lanes.request._json_body import description_of, json_encoder
 from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads, RequestBuilder
 from asyncbatch._lanes.request._ranges import RANGE
 from asyncbatch._lanes.request._upload import check_form
+from asyncbatch._values._plain_urls import split_plain
 from asyncbatch._values._request import UNSET, Request, text_of_url
 from asyncbatch._values._timeouts import TimeLimits
-from asyncbatch._values._urls import split_plain, text_of
+from asyncbatch._values._urls import text_of
 
 # In capitals, as httpx writes all methods.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 from asyncbatch._lanes.client._next_request import BODY_FIELDS
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads
-from asyncbatch._values._urls import MAX_PLAIN_LENGTH, plain_origin, split_plain
+from asyncbatch._values._plain_urls import MAX_PLAIN_LENGTH, plain_origin, split_plain
 
 _CHARS = r"A-Za-z0-9\-._~!$&'()*+,;=@%"
 # A reference without a scheme: from the host on, a path or a query. `split_plain` checks the rest

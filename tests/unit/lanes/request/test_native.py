@@ -20,7 +20,7 @@ from asyncbatch._lanes.request._native import (
     plain_request,
     response_of,
 )
-from asyncbatch._values._urls import split_plain
+from asyncbatch._values._plain_urls import split_plain
 
 URLS = st.one_of(
     st.sampled_from(

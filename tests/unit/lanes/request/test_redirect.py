@@ -20,8 +20,8 @@ from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._lanes.request._redirect import _from_root, redirection_of
+from asyncbatch._values._plain_urls import split_plain
 from asyncbatch._values._timeouts import TimeLimits
-from asyncbatch._values._urls import split_plain
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply, echo
 from tests.served import lanes_of, prepared_by
 from tests.virtual_time import virtual_time
