@@ -9,15 +9,23 @@ regular expression reads the plain ones, and the client parses only the others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import httpx
 
 from asyncbatch._values._request import Request, native_of
-from asyncbatch._values._urls import DEFAULT_PORTS, ORIGIN, text_of
+from asyncbatch._values._urls import DEFAULT_PORTS, text_of
 
 HostKey: TypeAlias = tuple[str, str, int]
+
+_ORIGIN = re.compile(
+    r"(https?)://([a-z0-9._-]+)(?::([1-9][0-9]{0,3}|[1-5][0-9]{4}))?(?=[/?#]|\Z)", re.IGNORECASE
+)
+"""
+Scheme, host and port of an unambiguous URL: no userinfo, IPv6, backslashes or non-ASCII letters.
+"""
 
 
 def host_key_of(item: object, locate: Callable[[Any], Any]) -> HostKey:
@@ -32,7 +40,7 @@ def host_key_of(item: object, locate: Callable[[Any], Any]) -> HostKey:
         Exception: As raised by `locate`.
     """
     url = item.url if isinstance(item, Request) and native_of(item) is None else item
-    if isinstance(url, str) and (match := ORIGIN.match(url)):
+    if isinstance(url, str) and (match := _ORIGIN.match(url)):
         scheme, host, port = match.groups()
         scheme = scheme.lower()
         return scheme, host.lower().removesuffix("."), int(port) if port else DEFAULT_PORTS[scheme]
@@ -40,9 +48,9 @@ def host_key_of(item: object, locate: Callable[[Any], Any]) -> HostKey:
 
 
 def plain_prefix(url: str) -> str | None:
-    """Return a URL up to its path, which decides its key, if ORIGIN matches that."""
+    """Return a URL up to its path, which decides its key, if `_ORIGIN` matches it."""
     end = url.find("/", len("https://"))
-    return url[: end + 1] if ORIGIN.fullmatch(url, 0, end) else None
+    return url[: end + 1] if _ORIGIN.fullmatch(url, 0, end) else None
 
 
 def host_key_of_url(url: Any) -> HostKey:
@@ -61,8 +69,8 @@ def name_of(key: HostKey) -> str:
 
 
 def plain_host_in(url: object) -> str | None:
-    """Return what `host_in` returns, or `None` if `url` is not a string that ORIGIN matches."""
-    match = ORIGIN.match(text_of(url)) if isinstance(url, str) else None
+    """Return what `host_in` returns, or `None` if `url` is not a string that `_ORIGIN` matches."""
+    match = _ORIGIN.match(text_of(url)) if isinstance(url, str) else None
     if match is None or "xn--" in (host := match[2].lower()):
         return None
     return _with_port(host, match[1].lower(), int(match[3] or 0))

@@ -19,13 +19,6 @@ Characters removed at both ends of a URL: C0 controls and the space (WHATWG URL,
 URLs from spreadsheets, HTML attributes and lines of files have them.
 """
 
-ORIGIN = re.compile(
-    r"(https?)://([a-z0-9._-]+)(?::([1-9][0-9]{0,3}|[1-5][0-9]{4}))?(?=[/?#]|\Z)", re.IGNORECASE
-)
-"""
-Scheme, host and port of an unambiguous URL: no userinfo, IPv6, backslashes or non-ASCII letters.
-"""
-
 ABSOLUTE = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//|:)")
 """
 A URL with a scheme or a host (RFC 3986 §4.2), which thus is not relative to a `base_url`.
@@ -34,14 +27,6 @@ httpx would join the part after the scheme to the `base_url`.
 """
 
 HTTP = re.compile(r"https?://(?P<authority>[^/?#]*)|https?:", re.IGNORECASE)
-LOCATION = re.compile(r"(?:https?:)?//(?P<authority>[^/?#]+)", re.IGNORECASE)
-
-HOST_AND_PORT = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]*\])(?::[0-9]{0,20})?|\[[^\]]*|[^\[]*\]")
-"""
-Host and port (RFC 3986 §3.2.3). httpx passes the port to `int`, which accepts "+80", " 80", "8_0".
-
-A single bracket matches, since httpx refuses it itself.
-"""
 
 # Forbidden in a domain (https://url.spec.whatwg.org/#forbidden-domain-code-point). httpx accepts
 # some of them, percent-encoded or not, and passes them to the resolver.
@@ -64,30 +49,31 @@ def with_ascii_host(url: str) -> str | None:
 
     IDNA 2008 excludes emoji, but such names exist, and browsers resolve them (UTS 46).
     """
-    match = HTTP.match(url)
+    match = None if url.isascii() else HTTP.match(url)
     if match is None or not match["authority"]:
         return None
     start, end = match.span("authority")
     userinfo, at, host = match["authority"].rpartition("@")
     host, colon, port = host.partition(":")
-    mapped = unicodedata.normalize("NFKC", _JOINED.sub("", host).casefold())
+    mapped = unicodedata.normalize("NFKC", re.sub(_JOINED, "", host).casefold())
     name = ".".join(map(_ascii_label, re.split("[.\u3002]", mapped)))
-    if not _EMOJI.search(mapped) or not _ASCII_NAME.fullmatch(name):
+    if not re.search(_EMOJI, mapped) or not re.fullmatch(_ASCII_NAME, name):
         return None
     return f"{url[:start]}{userinfo}{at}{name}{colon}{port}{url[end:]}"
 
 
-# Variation selectors, which choose between a coloured emoji and a black one.
-_JOINED = re.compile("[\ufe0e\ufe0f]")
-_EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
-_ASCII_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?\.?")
+# No compiled expressions: few programs meet such a host, and every program would wait for them.
+# The first are variation selectors, which choose between a coloured emoji and a black one.
+_JOINED = "[\ufe0e\ufe0f]"
+_EMOJI = "[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]"
+_ASCII_NAME = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?\.?"
 
 
 def _ascii_label(label: str) -> str:
     """Return a label of a host in ASCII; `""` if it has other characters than letters and emoji."""
     if label.isascii():
         return label
-    if not all(char.isalnum() or char in "_-" or _EMOJI.match(char) for char in label):
+    if not all(char.isalnum() or char in "_-" or re.match(_EMOJI, char) for char in label):
         return ""
     return "xn--" + label.encode("punycode").decode("ascii")
 

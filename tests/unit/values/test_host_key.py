@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch import Request
-from asyncbatch._values._host_key import host_key_of
+from asyncbatch._values._host_key import _ORIGIN, host_key_of
 
 
 def parsed(item: Any) -> httpx.URL:
@@ -47,6 +47,27 @@ def test_an_unfetchable_url_raises_what_the_client_says() -> None:
     """There is no key for it."""
     with pytest.raises(httpx.InvalidURL):
         host_key_of("http://host.test:99999999x/", parsed)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("http://a.test", ("http", "a.test", None)),
+        ("HTTPS://A.test:81/b", ("HTTPS", "A.test", "81")),
+        ("http://a.test:59999?b", ("http", "a.test", "59999")),
+        ("http://a.test:65536/", None),
+        ("http://a.test:080/", None),
+        ("http://u@a.test/", None),
+        ("http://a.test\\@b.test/", None),
+        ("http://[::1]/", None),
+        ("http://\xe9.test/", None),
+    ],
+)
+def test_an_origin_is_one_that_reads_in_one_way(url: str, origin: Any) -> None:
+    """Whatever a reader makes of userinfo, backslashes and leading zeros."""
+    match = _ORIGIN.match(url)
+
+    assert (match and match.groups()) == origin
 
 
 @given(

@@ -10,8 +10,6 @@ import pytest
 
 from asyncbatch._values._urls import (
     ABSOLUTE,
-    HOST_AND_PORT,
-    ORIGIN,
     is_possible_host,
     text_of,
     with_ascii_host,
@@ -34,27 +32,6 @@ def test_controls_and_spaces_at_the_ends_are_no_part_of_a_url(url: Any, text: st
     assert text_of(url) == text
 
 
-@pytest.mark.parametrize(
-    ("url", "origin"),
-    [
-        ("http://a.test", ("http", "a.test", None)),
-        ("HTTPS://A.test:81/b", ("HTTPS", "A.test", "81")),
-        ("http://a.test:59999?b", ("http", "a.test", "59999")),
-        ("http://a.test:65536/", None),
-        ("http://a.test:080/", None),
-        ("http://u@a.test/", None),
-        ("http://a.test\\@b.test/", None),
-        ("http://[::1]/", None),
-        ("http://\xe9.test/", None),
-    ],
-)
-def test_an_origin_is_one_that_reads_in_one_way(url: str, origin: Any) -> None:
-    """Whatever a reader makes of userinfo, backslashes and leading zeros."""
-    match = ORIGIN.match(url)
-
-    assert (match and match.groups()) == origin
-
-
 @pytest.mark.parametrize("url", ["http:b", " HTTP://b", "//b", "mailto:b", ":b"])
 def test_what_names_a_scheme_or_a_host_is_not_relative(url: str) -> None:
     """Httpx would join the rest to it."""
@@ -65,24 +42,6 @@ def test_what_names_a_scheme_or_a_host_is_not_relative(url: str) -> None:
 def test_what_names_neither_is_relative(url: str) -> None:
     """A colon in a later segment is no scheme."""
     assert not ABSOLUTE.match(url)
-
-
-@pytest.mark.parametrize(
-    ("authority", "is_one"),
-    [
-        ("a.test", True),
-        ("a.test:80", True),
-        ("a.test:", True),
-        ("[::1]:80", True),
-        ("a.test:+80", False),
-        ("a.test: 80", False),
-        ("a.test:8_0", False),
-        ("a:b:80", False),
-    ],
-)
-def test_a_port_is_of_digits(authority: str, is_one: bool) -> None:
-    """`int`, by which httpx reads it, takes more."""
-    assert bool(HOST_AND_PORT.fullmatch(authority)) is is_one
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,20 @@ from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._values._redaction import has_at, shown, start_of_url
 from asyncbatch._values._urls import (
     ABSOLUTE,
-    HOST_AND_PORT,
     HTTP,
-    LOCATION,
     is_possible_host,
     text_of,
 )
+
+# A `Location` that names a host.
+_LOCATION = re.compile(r"(?:https?:)?//(?P<authority>[^/?#]+)", re.IGNORECASE)
+
+_HOST_AND_PORT = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]*\])(?::[0-9]{0,20})?|\[[^\]]*|[^\[]*\]")
+"""
+Host and port (RFC 3986 §3.2.3). httpx passes the port to `int`, which accepts "+80", " 80", "8_0".
+
+A single bracket matches, since httpx refuses it itself.
+"""
 
 # RFC 9110 §5.6.2.
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -107,7 +115,7 @@ def _check_authority(authority: str, text: str, library: Any) -> None:
     userinfo, _, host = authority.rpartition("@")
     if "@" in userinfo or "\\" in authority:
         raise library.InvalidURL("the URL's authority has a second '@' or a backslash")
-    if not HOST_AND_PORT.fullmatch(host):
+    if not _HOST_AND_PORT.fullmatch(host):
         # Not shown if it may be a part of a password with a slash in it.
         port = "" if has_at(text) else f": {host.partition(':')[2][:100]!r}"
         raise library.InvalidURL(f"Invalid port{port}")
@@ -122,7 +130,7 @@ def check_location(location: str | None, binding: Binding) -> None:
     Raises:
         InvalidURL: If the port or the authority is one that `check_text` refuses.
     """
-    if location is not None and (match := LOCATION.match(location)):
+    if location is not None and (match := _LOCATION.match(location)):
         _check_authority(match["authority"], location, binding.library)
 
 

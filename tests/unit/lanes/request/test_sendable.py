@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from asyncbatch import Failure, FailureKind, Fetcher, HTTPTransport, Request
+from asyncbatch._lanes.request._sendable import _HOST_AND_PORT
 from asyncbatch.testing import LoopbackServer, Reply
 
 pytestmark = pytest.mark.any_loop
@@ -448,3 +449,21 @@ async def test_a_value_in_another_alphabet_is_sent_as_it_is(
 
     assert result.ok
     assert (b"x-a", b"a\x80 b") in server.requests[0].raw_headers
+
+
+@pytest.mark.parametrize(
+    ("authority", "is_one"),
+    [
+        ("a.test", True),
+        ("a.test:80", True),
+        ("a.test:", True),
+        ("[::1]:80", True),
+        ("a.test:+80", False),
+        ("a.test: 80", False),
+        ("a.test:8_0", False),
+        ("a:b:80", False),
+    ],
+)
+def test_a_port_is_of_digits(authority: str, is_one: bool) -> None:
+    """`int`, by which httpx reads it, takes more."""
+    assert bool(_HOST_AND_PORT.fullmatch(authority)) is is_one
