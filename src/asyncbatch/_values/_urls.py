@@ -10,6 +10,8 @@ import functools
 import re
 import unicodedata
 
+from asyncbatch._values._redaction import redacted_url
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 BLANKS = "".join(map(chr, range(0x21)))
@@ -41,6 +43,11 @@ def text_of(url: object) -> str:
     """
     text = str.__str__(url) if isinstance(url, str) else str(url)
     return text.strip(BLANKS)
+
+
+def start_of_url(url: object) -> str:
+    """Return the first 100 characters of a refused URL, without user name and password."""
+    return redacted_url(text_of(url))[:100]
 
 
 def with_ascii_host(url: str) -> str | None:

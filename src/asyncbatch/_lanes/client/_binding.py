@@ -19,11 +19,11 @@ from asyncbatch._lanes.request._ranges import ask_for_identity, names_codings
 from asyncbatch._lanes.request._upload import Body, give_again
 from asyncbatch._values._checks import check_params
 from asyncbatch._values._pickling import variant_of
-from asyncbatch._values._redaction import has_at, start_of_url
+from asyncbatch._values._redaction import has_at
 from asyncbatch._values._request import Request, native_of
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._tries import hold
-from asyncbatch._values._urls import text_of, with_ascii_host
+from asyncbatch._values._urls import start_of_url, text_of, with_ascii_host
 
 E = TypeVar("E", bound=Exception)
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from asyncbatch._engine.http11 import InvalidRequest, encode_fields
 from asyncbatch._lanes.client._binding import Binding
-from asyncbatch._values._redaction import has_at, shown, start_of_url
+from asyncbatch._values._redaction import has_at, shown
 from asyncbatch._values._urls import (
     ABSOLUTE,
     HTTP,
     is_possible_host,
+    start_of_url,
     text_of,
 )
 
