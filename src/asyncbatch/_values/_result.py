@@ -28,7 +28,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SHOWN = 300
 
 
-@attrs.frozen(eq=False, repr=False, kw_only=True)
+@attrs.frozen(init=False, eq=False, repr=False, kw_only=True)
 class _Result:
     """The fields that a success and a failure have in common."""
 

@@ -112,7 +112,8 @@ def check_retry(value: object) -> None:
         )
 
 
-@attrs.frozen(kw_only=True)
+# Its subclass gets these methods, with all fields; making them twice would cost each import 1 ms.
+@attrs.frozen(kw_only=True, init=False, eq=False, repr=False)
 class RetryPolicy:
     """All of the retry policy but `when`. The only subclass is `Retry`."""
 
