@@ -26,12 +26,12 @@ from asyncbatch._policies._rate import Rate, check_rate
 from asyncbatch._progress import ProgressTypes, check_progress
 from asyncbatch._values._checks import check_count, check_flag, check_function, check_seconds
 from asyncbatch._values._folder import ToTypes, check_to
-from asyncbatch._values._proxy import ProxyTypes
 from asyncbatch._values._request import (
     AuthTypes,
     CookieTypes,
     HeaderTypes,
     ParamTypes,
+    ProxyTypes,
     TimeoutTypes,
 )
 from asyncbatch._values._retry import Retry

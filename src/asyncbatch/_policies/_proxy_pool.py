@@ -17,8 +17,8 @@ import attrs
 from asyncbatch._values._checks import check_count, check_function
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
-from asyncbatch._values._proxy import Proxy, ProxyTypes, proxy_of
-from asyncbatch._values._request import Request
+from asyncbatch._values._proxy import Proxy, proxy_of
+from asyncbatch._values._request import ProxyTypes, Request
 
 Choice: TypeAlias = Literal["round_robin", "random", "sticky"]
 

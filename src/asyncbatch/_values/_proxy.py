@@ -11,7 +11,7 @@ import base64
 import functools
 import re
 import ssl
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import attrs
@@ -19,8 +19,6 @@ import httpx
 
 from asyncbatch._values._redaction import redacted_url, shown
 from asyncbatch._values._urls import is_possible_host, text_of
-
-ProxyTypes: TypeAlias = str | httpx.URL | httpx.Proxy
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 

@@ -17,10 +17,8 @@ import httpx
 
 from asyncbatch._values._body_source import BodySource
 from asyncbatch._values._checks import check_seconds, check_size
-from asyncbatch._values._checksum import check_checksum
 from asyncbatch._values._folder import ToTypes, check_to
 from asyncbatch._values._pickling import FieldParcel, given_in, is_plain, restore
-from asyncbatch._values._proxy import ProxyTypes, proxy_of
 from asyncbatch._values._redaction import redacted_url, shown
 from asyncbatch._values._retry_policy import RetryPolicy, check_retry
 
@@ -65,6 +63,7 @@ AuthTypes: TypeAlias = (
     httpx.Auth | tuple[str | bytes, str | bytes] | Callable[[httpx.Request], httpx.Request]
 )
 TimeoutTypes: TypeAlias = float | httpx.Timeout
+ProxyTypes: TypeAlias = str | httpx.URL | httpx.Proxy
 KeyTypes: TypeAlias = str | int | bytes | tuple[str | int | bytes, ...]
 
 
@@ -104,6 +103,8 @@ def _check_max_body(_: object, __: object, max_body: object) -> None:
 
 def _check_proxy(_: object, __: object, proxy: object) -> None:
     if proxy is not UNSET and proxy is not None:
+        from asyncbatch._values._proxy import proxy_of  # few requests have one
+
         proxy_of(proxy)
 
 
@@ -113,7 +114,10 @@ def _check_to(_: object, __: object, to: Any) -> None:
 
 
 def _check_checksum(_: object, __: object, checksum: Any) -> None:
-    check_checksum(checksum)
+    if checksum is not None:
+        from asyncbatch._values._checksum import check_checksum  # few requests have one
+
+        check_checksum(checksum)
 
 
 def check_key(key: object, name: str = "key") -> KeyTypes:
