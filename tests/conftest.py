@@ -7,6 +7,7 @@ Fixtures of one subject live beside its tests, not here.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import functools
@@ -109,17 +110,37 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.suffix != ".py":
         return None
     terms = config.option.markexpr.split(" and ")
-    wanted = [mark for mark in NAMED_IN_FILES if mark in terms]
     # Other operators may ask for more.
     if not all(re.fullmatch(r"(not )?\w+", term) for term in terms):
         return None
-    return None if all(_names(collection_path, mark) for mark in wanted) else True
+    wanted = [mark for mark in NAMED_IN_FILES if mark in terms]
+    if not all(_names(collection_path, mark) for mark in wanted):
+        return True
+    unwanted = {term.removeprefix("not ") for term in terms if term.startswith("not ")}
+    return True if unwanted & _marks_of_all_tests_in(collection_path) else None
 
 
 @functools.cache
 def _names(path: Path, mark: str) -> bool:
     text = path.read_text(encoding="utf-8")
     return any(word in text for word in NAMED_IN_FILES[mark])
+
+
+def _marks_of_all_tests_in(path: Path) -> set[str]:
+    """Read the names in the `pytestmark` of a file, which is not imported."""
+    text = path.read_text(encoding="utf-8")
+    # Most have no such line, and parsing takes a while.
+    if re.search(r"^pytestmark\b", text, re.MULTILINE) is None:
+        return set()
+    # A line that looks like one may be part of a string, as in the tests of this file.
+    marks: set[str] = set()
+    for statement in ast.parse(text).body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id="pytestmark")], value=value):
+                values = value.elts if isinstance(value, ast.List) else [value]
+                marks = set(map(ast.unparse, values))
+    prefix = "pytest.mark."
+    return {mark.removeprefix(prefix) for mark in marks if mark.startswith(prefix)}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import _marks_of_all_tests_in
+
 pytestmark = pytest.mark.once
 
 CONFTEST = Path(__file__).with_name("conftest.py")
@@ -136,3 +138,43 @@ def test_a_mark_is_asked_for_in_files_that_name_it(pytester: pytest.Pytester) ->
 
     found.assert_outcomes(passed=1)
     wider.assert_outcomes(errors=1)
+
+
+def test_a_file_of_tests_that_are_not_asked_for_is_not_imported(pytester: pytest.Pytester) -> None:
+    """Where its `pytestmark` says so of all of them."""
+    pytester.makepyfile(
+        test_broken="import pytest\npytestmark = pytest.mark.once\nraise AssertionError"
+    )
+    tests = "import pytest\n\n@pytest.mark.once\ndef test_long():\n    pass\n\ndef test(): pass\n"
+
+    found = run(pytester, tests, None, "-m", "not slow and not once and not extras")
+    wider = run(pytester, tests, None, "-m", "not once or slow")
+
+    found.assert_outcomes(passed=1, deselected=1)
+    wider.assert_outcomes(errors=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "marks"),
+    [
+        ("pytestmark = pytest.mark.once", {"once"}),
+        ("pytestmark = [pytest.mark.any_loop, pytest.mark.once]", {"any_loop", "once"}),
+        (
+            "pytestmark = [\n    pytest.mark.skip(),\n    pytest.mark.extras,\n]",
+            {"skip()", "extras"},
+        ),
+        ("pytestmark = pytest.mark.once\npytestmark = pytest.mark.slow", {"slow"}),
+        ("pytestmark = [pytest.mark.once][:0]", set()),
+        ("once = pytest.mark.skip\npytestmark = once", set()),
+        ("TEXT = '''\npytestmark = pytest.mark.once\n'''", set()),
+        ("@pytest.mark.once\ndef test_one():\n    pytestmark = pytest.mark.once", set()),
+    ],
+)
+def test_the_marks_of_all_tests_in_a_file_are_those_of_its_pytestmark(
+    tmp_path: Path, text: str, marks: set[str]
+) -> None:
+    """No line of a string counts, nor one of a function, nor what was replaced."""
+    file = tmp_path / "test_made_up.py"
+    file.write_text(text)
+
+    assert _marks_of_all_tests_in(file) == marks
