@@ -39,6 +39,7 @@ from asyncbatch._api._setup import (
 from asyncbatch._api._statistics import Statistics, statistics_by_host
 from asyncbatch._api._stream import Streaming
 from asyncbatch._batch import Batch, Shared
+from asyncbatch._batch._batch import end_with
 from asyncbatch._batch._input import Input, RequestLike, Requests
 from asyncbatch._batch._output import Collected, Delivered, Output
 from asyncbatch._files import Files
@@ -175,6 +176,9 @@ class Fetcher:
             owns_client=self._owns_client,
             proxy_pool=self._proxy_pool,
         )
+        # Not a method of this object, which would keep it alive.
+        end_all = functools.partial(end_with, self._batches)
+        self._shared.attempter.lane.tell_of_errors(end_all)
         return self
 
     async def __aexit__(
@@ -194,11 +198,13 @@ class Fetcher:
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             for batch in list(self._batches):
                 await batch.wait_ended()
-        if self._shared is not None:
-            self._shared.attempter.lane.close()
-        if self._owns_client:
-            with anyio.CancelScope(shield=True):
-                await self._client.__aexit__(error_type, error, traceback)
+        try:
+            if self._shared is not None:
+                self._shared.attempter.lane.close()
+        finally:
+            if self._owns_client:
+                with anyio.CancelScope(shield=True):
+                    await self._client.__aexit__(error_type, error, traceback)
 
     def __del__(self) -> None:
         opened = getattr(self, "_shared", None) is not None

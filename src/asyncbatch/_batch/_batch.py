@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import heapq
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from time import time as wall_time
 from typing import Any
 
@@ -91,6 +91,7 @@ class Batch:
         )
         self._listener = None if shared.telemetry is None else shared.telemetry.listener(self.clock)
         self._workers.listener = self._listener
+        self._workers.on_error = self.end_with
         self._dispatcher = Dispatcher(self._workers)
         self._scope = anyio.CancelScope()
         self._abandoned = False
@@ -271,13 +272,13 @@ class Batch:
 
     async def _supervise(self, tasks: TaskGroup, reporter: Reporter | None) -> None:
         start = functools.partial(self._start, tasks)
-        if reporter is not None:
-            start(functools.partial(self._report, reporter))
-        if self._is_fed:
-            start(self._reader.feed)
-        if (pump := self._source.pump) is not None:
-            start(pump)
         try:
+            if reporter is not None:
+                start(functools.partial(self._report, reporter))
+            if self._is_fed:
+                start(self._reader.feed)
+            if (pump := self._source.pump) is not None:
+                start(pump)
             await self._dispatcher.dispatch(start)
         except anyio.get_cancelled_exc_class():
             raise
@@ -313,6 +314,7 @@ class Batch:
         """End the batch at once, and raise `error` from it."""
         self._fatal = self._fatal or error
         self._scope.cancel()
+        self._dispatcher.abandon_alone(error)
 
     # Ending
 
@@ -372,6 +374,13 @@ class Batch:
         most = heapq.nlargest(HOSTS_SHOWN, unfinished, key=unfinished.__getitem__)
         names = [name_of(host.key) for host in most]  # type: ignore[arg-type]  # a HostKey
         return tuple(dict.fromkeys(names))
+
+
+def end_with(batches: Collection[Batch], error: BaseException) -> bool:
+    """End batches at once, and raise `error` from each; return whether there are any."""
+    for batch in list(batches):
+        batch.end_with(error)
+    return bool(batches)
 
 
 def _is_own_cancellation(error: BaseException) -> bool:

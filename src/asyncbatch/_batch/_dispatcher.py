@@ -127,7 +127,7 @@ class Dispatcher:
         workers = self._workers
         return Worker(workers) if workers.listener is None else WatchedWorker(workers)
 
-    def abandon_alone(self, error: Exception) -> None:
+    def abandon_alone(self, error: BaseException) -> None:
         """End `relay_alone` with an error if it waits."""
         if self._only is not None:
             self._only.give_up(error)

@@ -8,6 +8,8 @@ A URL whose body is small takes no task: the callback that receives the body han
 
 from __future__ import annotations
 
+import contextlib
+
 from asyncbatch._batch._pending_file import PendingFile
 from asyncbatch._batch._workers import Workers, take_out_of
 from asyncbatch._lanes import Encoded, FileRelay, Plain, Received
@@ -35,7 +37,6 @@ class FileWorker:
 
     __slots__ = (
         "_encoded",
-        "_error",
         "_is_begun",
         "_job",
         "_relay",
@@ -59,8 +60,6 @@ class FileWorker:
             self._relay = workers.file_relays(self)
         # Whether the relay has begun the request, so that a task concludes it.
         self._is_begun = False
-        # The error of code that a callback has called; the task raises it.
-        self._error: BaseException | None = None
         self.has_task = False
         self.made_at = 0.0
 
@@ -90,10 +89,13 @@ class FileWorker:
 
     def abandon(self) -> None:
         """Give up the request in flight, at the end of the batch."""
-        assert self._relay is not None
-        self._relay.abandon()
-        self._interrupt()
-        self._end_work()
+        relay = self._relay
+        if relay is None:  # an error has interrupted its end
+            return
+        with contextlib.ExitStack() as steps:  # whatever each raises
+            steps.callback(self._end_work)
+            steps.callback(self._interrupt)
+            steps.callback(relay.abandon)
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take the time of a blocked loop out of the request that is being tried."""
@@ -109,9 +111,6 @@ class FileWorker:
             # The loop was blocked before this task began: the request must not pay for it.
             self.take_out(late, self.made_at)
         try:
-            if self._error is not None:
-                self._interrupt()
-                raise self._error
             while (job := self._job) is not None:
                 await self._try(job)
                 if permits.waiting and workers.batch_permits.must_give_way():
@@ -127,7 +126,6 @@ class FileWorker:
                     self.has_task = False
                     return
         finally:
-            self._error = None
             if self.has_task:
                 self._end_work(held=held)
 
@@ -177,9 +175,8 @@ class FileWorker:
                 return self._next()
             else:
                 pending_files.is_waited_for = True
-        except BaseException as error:
-            self._error = error
-            self.relay_left()
+        except BaseException as error:  # no task waits for this callback
+            workers.on_error(error)
             return None
         self._end_work()
         return None
@@ -214,10 +211,10 @@ class FileWorker:
 
     def _end_work(self, *, held: bool = True) -> None:
         workers = self._workers
+        relay, self._relay = self._relay, None  # first: `abandon` releases no permit twice
+        assert relay is not None
         if held:
             workers.permits.release()
         workers.worker_ended(self)
-        relay, self._relay = self._relay, None
-        assert relay is not None
         del relay.owner  # it refers to this worker
         workers.resting_relays.append(relay)

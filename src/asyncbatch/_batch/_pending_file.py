@@ -29,15 +29,13 @@ class PendingFile:
         has_task: Whether it has a task, which takes another way to the file.
     """
 
-    __slots__ = ("_error", "_job", "_received", "_relay", "_workers", "has_task")
+    __slots__ = ("_job", "_received", "_relay", "_workers", "has_task")
 
     def __init__(self, workers: Workers, job: Job, received: Received, relay: FileRelay) -> None:
         self._workers = workers
         self._job = job
         self._received = received
         self._relay = relay
-        # Why there is no result of a file that is on the disk; the task raises it.
-        self._error: BaseException | None = None
         self.has_task = False
 
     @property
@@ -54,22 +52,23 @@ class PendingFile:
 
     def _ended(self) -> None:
         """Record the result of a file that is on the disk."""
+        try:
+            self._record_result()
+        except BaseException as error:  # no memory, for one: the batch must end, not wait for it
+            self._workers.on_error(error)
+
+    def _record_result(self) -> None:
         workers, job, received = self._workers, self._job, self._received
         saved = job.download.take_saved()
         if saved is None:
             workers.need_task(self)
             return
         ledger, now = workers.ledger, workers.clock()
-        try:
-            if job.weight:
-                ledger.let_go(job)
-            ledger.publish(
-                saved_of(job, received.response_builder, received.course, saved, now, ledger.epoch)
-            )
-        except BaseException as error:  # no memory, for one: the batch must end, not wait for it
-            self._error = error
-            workers.need_task(self)
-            return
+        if job.weight:
+            ledger.let_go(job)
+        ledger.publish(
+            saved_of(job, received.response_builder, received.course, saved, now, ledger.epoch)
+        )
         ledger.saved(job, now)
         workers.file_ended(self)
 
@@ -78,8 +77,6 @@ class PendingFile:
         workers, job, received = self._workers, self._job, self._received
         is_held = False
         try:
-            if self._error is not None:
-                raise self._error
             await workers.permits.acquire()
             is_held = True
             outcome = await workers.attempter.conclude_file(
@@ -96,7 +93,6 @@ class PendingFile:
             workers.ledger.settle(job, outcome, workers.clock())
             workers.tell_feeder()
         finally:
-            self._error = None
             if is_held:
                 workers.permits.release()
             workers.file_ended(self)
@@ -105,7 +101,7 @@ class PendingFile:
         """Give the file up, at the end of the batch."""
         workers, job = self._workers, self._job
         wait = job.download.abandon()
-        if wait is not None:  # otherwise the file has its name, and its task has not begun
+        if wait is not None:  # otherwise the file has its name, and there is no result of it
             workers.cut_files.append(wait)
         workers.ledger.interrupt_file(job, workers.clock())
         workers.file_ended(self)

@@ -8,6 +8,7 @@ costs as much as four requests.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, cast
 
 from asyncbatch._batch._attempt import has_own_limits
@@ -105,10 +106,10 @@ class Worker:
         if self._job is not None or not is_at_end:
             workers.need_task(self)
             return
+        relay, self._relay = self._relay, None  # first: `abandon` releases no permit twice
+        assert relay is not None
         workers.permits.release()
         workers.worker_ended(self)
-        relay, self._relay = self._relay, None
-        assert relay is not None
         assert workers.relays is not None
         if len(workers.relays.resting) < MOST_RESTING:
             del relay.owner  # it refers to this worker, and so to the whole batch
@@ -116,11 +117,14 @@ class Worker:
 
     def abandon(self) -> None:
         """Give up the request in flight, at the end of the batch."""
-        assert self._relay is not None
-        self._relay.abandon()
-        self._interrupt()
-        self._workers.permits.release()
-        self._workers.worker_ended(self)
+        relay = self._relay
+        if relay is None:  # an error has interrupted its end
+            return
+        with contextlib.ExitStack() as steps:  # whatever each raises
+            steps.callback(self._workers.worker_ended, self)
+            steps.callback(self._workers.permits.release)
+            steps.callback(self._interrupt)
+            steps.callback(relay.abandon)
         self._relay = None
 
     async def work(self) -> None:
@@ -187,7 +191,7 @@ class Worker:
             raise
         return self._is_relaying
 
-    def give_up(self, error: Exception) -> None:
+    def give_up(self, error: BaseException) -> None:
         """Give up the request of `relay_alone`, and raise `error` from it."""
         if self._relay is not None:
             self._relay.give_up(error)

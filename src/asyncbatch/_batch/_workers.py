@@ -7,6 +7,7 @@ this is atomic between two awaits, so there are no locks.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol, TypeAlias
@@ -161,6 +162,8 @@ class Workers:
         self.slice = TimeSlice()
         self.listener: BatchListener | None = None
         """Is told of each request that is sent."""
+        self.on_error: Callable[[BaseException], object]
+        """Ends the batch with an error of a callback, for which no task waits. Set by the batch."""
         self.limit: TimeLimit | None = None
         """The time limit of the whole batch."""
         self.members: set[Member] = set()
@@ -195,11 +198,12 @@ class Workers:
 
     def abandon(self) -> None:
         """Give up all that has no task, at the end of the batch."""
-        for worker in [*self.members, *self.pending_files]:
-            if not worker.has_task:
-                worker.abandon()
-        for relay in self.resting_relays:
-            relay.close()
+        with contextlib.ExitStack() as steps:  # each of them, whatever others raise
+            for relay in self.resting_relays:
+                steps.callback(relay.close)
+            for worker in [*self.members, *self.pending_files]:
+                if not worker.has_task:
+                    steps.callback(worker.abandon)
         self.resting_relays.clear()
 
     async def wait_for_cut_files(self) -> None:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
 from asyncbatch._engine._errors import EngineClosed
@@ -60,6 +62,11 @@ class Engine:
         self._is_closed = False
         self.on_stall: TakeOut | None = None
         """Called when the loop was blocked, for other code that measures its exchanges."""
+        self.on_error: Callable[[BaseException], bool] | None = None
+        """Called with an error of a callback, for which no task waits; returns whether a batch
+        ends with it."""
+        # Those that errors have closed, until their tasks have ended.
+        self._broken: list[Pool] = []
 
     def begin(
         self,
@@ -107,7 +114,11 @@ class Engine:
         if observer is not None:
             exchange.observer = observer
         exchange.follow = follow
-        pool.submit(exchange)
+        try:
+            pool.submit(exchange)
+        except BaseException as error:
+            pool.break_down(error)
+            raise
         return exchange
 
     def begin_again(
@@ -129,7 +140,11 @@ class Engine:
         ):
             return False
         exchange.renew(origin, method, payload, deadline, monotonic())
-        pool.submit(exchange)
+        try:
+            pool.submit(exchange)
+        except BaseException as error:
+            pool.break_down(error)
+            raise
         return True
 
     def submit(self, exchange: Exchange) -> None:
@@ -154,6 +169,12 @@ class Engine:
         if not exchange.is_over:
             exchange.ended_at = monotonic()
 
+    def tell_of_error(self, error: BaseException) -> None:
+        """Report an error of a callback of the event loop, for which no task waits."""
+        if not self._has_told(error):
+            text = "a callback of a request failed"
+            running_loop().call_exception_handler({"message": text, "exception": error})
+
     def take_out(self, seconds: float, before: float) -> None:
         """Take the time of a blocked loop, from `before` on, out of everything in flight."""
         if self._pool is not None:
@@ -174,6 +195,9 @@ class Engine:
         """Close every connection, and fail everything in flight. Takes a second at most."""
         self._is_closed = True
         pool, self._pool = self._pool, None
+        broken, self._broken = self._broken, []
+        for each in broken:
+            await each.closing.wait_until_ended()
         if pool is None:
             return
         if pool.loop is running_loop():
@@ -199,7 +223,7 @@ class Engine:
             if not self._pool.loop.is_closed():
                 raise RuntimeError("the engine belongs to another event loop that is still open")
             self._pool.close_sockets()
-        self._pool = Pool(
+        self._pool = pool = Pool(
             loop,
             self.connector,
             max_connections=self._max_connections,
@@ -207,8 +231,18 @@ class Engine:
             max_idle=self._max_idle,
             idle_expiry=self._idle_expiry,
         )
-        self._pool.clocks.on_stall = self._tell_of_stall
-        return self._pool
+        pool.clocks.on_stall = self._tell_of_stall
+        pool.on_error = partial(self._replace_broken, pool)
+        return pool
+
+    def _replace_broken(self, pool: Pool, error: BaseException) -> bool:
+        if self._pool is pool:
+            self._pool = None
+            self._broken = [*(each for each in self._broken if each.loop is pool.loop), pool]
+        return self._has_told(error)
+
+    def _has_told(self, error: BaseException) -> bool:
+        return self.on_error is not None and self.on_error(error)
 
     def _tell_of_stall(self, seconds: float, before: float) -> None:
         if self.on_stall is not None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from asyncbatch._files._syncer import Syncer
 from asyncbatch._files._unnamed import OpenFolders, close_files
-from asyncbatch._runtime._threads import CallOutcome, NoThreads, Threads
+from asyncbatch._runtime._threads import CallOutcome, Threads
 
 AT_ONCE = 16
 """Most calls that end in one turn of an event loop. Each makes a result, and all of a group would
@@ -93,9 +93,10 @@ class Groups:
             local.quick_loop.call_soon(self._make_quick)
         else:
             local.quick_loop = None
-        self._make(group)
-        for call in group:
-            call.tell_ended()
+        try:
+            self._make(group)
+        finally:
+            _end(group)
 
     def _hand_over(self) -> None:
         """Have a thread make the calls that have been begun in a turn of the loop."""
@@ -106,7 +107,7 @@ class Groups:
             self._working += 1
         try:
             self._threads.start(self._work)
-        except NoThreads:
+        except Exception:  # `NoThreads`, or no memory for one
             self._work()
 
     def _work(self) -> None:
@@ -266,8 +267,12 @@ def _tell(group: list[StepCall]) -> None:
 
 
 def _end(calls: list[StepCall]) -> None:
-    for call in calls[:AT_ONCE]:
-        call.tell_ended()
-    rest = calls[AT_ONCE:]
-    if rest:
-        rest[0].loop.call_soon(_end, rest)
+    ended = 0
+    try:
+        for call in calls[:AT_ONCE]:
+            ended += 1
+            call.tell_ended()
+    finally:  # one may have raised
+        rest = calls[ended:]
+        if rest:
+            rest[0].loop.call_soon(_end, rest)

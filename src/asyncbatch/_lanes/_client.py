@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -101,6 +102,9 @@ class ClientLane:
             trace.take_out(seconds, before)
         for engine in self._engines:
             engine.take_out(seconds, before)
+
+    def tell_of_errors(self, on_error: Callable[[BaseException], bool]) -> None:
+        """Do nothing: tasks of its client send the requests."""
 
     def begin_batch(self, clock: Clock) -> None:
         """Prepare for a batch whose exchanges use `clock`."""

@@ -8,6 +8,7 @@ response that has come is not fetched again; it is replayed through the client.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -104,6 +105,11 @@ class DirectLane:
         if self._transport is not None and self._transport.engine is not None:
             stalls.join(self._take_out)
             self._transport.engine.on_stall = self._tell_of_stall
+
+    def tell_of_errors(self, on_error: Callable[[BaseException], bool]) -> None:
+        """See `Lane.tell_of_errors`."""
+        if self._transport is not None and self._transport.engine is not None:
+            self._transport.engine.on_error = on_error
 
     def _take_out(self, seconds: float, before: float) -> None:
         """Subtract time in which the event loop was blocked from the engine's exchanges."""

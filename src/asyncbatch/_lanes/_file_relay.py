@@ -197,7 +197,10 @@ class FileRelay:
 
     def _stopped(self, _: object) -> None:
         if self._exchange is not None:  # not abandoned meanwhile
-            self.owner.relay_left()
+            try:
+                self.owner.relay_left()
+            except BaseException as error:
+                self._engine.tell_of_error(error)
 
     def _follow(self, exchange: Exchange) -> Exchange | None:
         """Hand a body over that has arrived as a whole, and send the next request, or stop."""

@@ -4,6 +4,7 @@ The interface of a lane to the layers above.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from asyncbatch._lanes._file_relay import NewFileRelay
@@ -32,6 +33,10 @@ class Lane(Protocol):
 
     def take_part_in(self, stalls: Stalls) -> None:
         """Register with `stalls`, to subtract blocked time of the event loop from measurements."""
+        ...
+
+    def tell_of_errors(self, on_error: Callable[[BaseException], bool]) -> None:
+        """Call `on_error` with errors of callbacks; it returns whether a batch ends with them."""
         ...
 
     def begin_batch(self, clock: Clock) -> None:

@@ -264,7 +264,10 @@ class Relay:
     def _stopped(self, _: object) -> None:
         if self._tells_owner:  # not abandoned meanwhile
             self._tells_owner = False
-            self.owner.relay_stopped(self._exchange is None and self._error is None)
+            try:
+                self.owner.relay_stopped(self._exchange is None and self._error is None)
+            except BaseException as error:
+                self._engine.tell_of_error(error)
 
     def abandon(self) -> None:
         """Give up the request in progress; call this only if no task waits."""
@@ -276,7 +279,7 @@ class Relay:
         exchange.future.remove_done_callback(self._stopped)
         self._engine.abandon(exchange)
 
-    def give_up(self, error: Exception) -> None:
+    def give_up(self, error: BaseException) -> None:
         """Give up the request in progress, if there is one, and raise `error` from `wait`."""
         exchange = self._exchange
         if exchange is None or exchange.future.done():
@@ -424,9 +427,12 @@ class Relay:
             exchange.error = TimedOut("total")
             exchange.settle()
             return
-        following = self._follow(exchange, now)
-        if following is not None:
-            self._engine.submit(following)
+        try:
+            following = self._follow(exchange, now)
+            if following is not None:
+                self._engine.submit(following)
+        except BaseException as error:
+            self._engine.tell_of_error(error)
 
     def _pass_response(self, exchange: Exchange, now: float | None) -> Encoded | None:
         """Pass a finished response to the owner, and return the next request; `None` to stop."""

@@ -116,7 +116,8 @@ class Threads:
                 # With the lock held: a call that another loop hands over meanwhile would rely on
                 # this thread, and wait forever if it cannot be started.
                 threading.Thread(target=self._work, name=self._name, daemon=True).start()
-            except RuntimeError as error:  # no more threads, or the interpreter is shutting down
+            # No more threads, no memory for one, or the interpreter is shutting down.
+            except (RuntimeError, MemoryError) as error:
                 self._running -= 1
                 if self._running:
                     return  # another thread will make the call

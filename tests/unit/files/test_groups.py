@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -526,3 +527,20 @@ def test_a_system_without_fork_has_groups(
         return call.unwrap()
 
     assert anyio.run(main) == "a"
+
+
+async def test_an_end_that_raises_keeps_no_other_from_its_own() -> None:
+    """They are called in the next turn; the error goes to the event loop."""
+    ended: list[int] = []
+
+    def end(number: int) -> None:
+        if number == 1:
+            raise MemoryError
+        ended.append(number)
+
+    calls = [StepCall(1, running_loop(), partial(end, number)) for number in range(3)]
+    with pytest.raises(MemoryError):
+        _groups._end(calls)
+    await until(lambda: len(ended) == 2)
+
+    assert ended == [0, 2]

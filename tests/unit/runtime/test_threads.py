@@ -65,12 +65,15 @@ async def test_a_call_is_told_that_others_wait() -> None:
     assert (before, meanwhile, second.result()) == (False, True, False)
 
 
-async def test_a_system_without_threads_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+async def test_a_system_without_threads_is_told(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     """The call is not left behind."""
     threads = Threads("asyncbatch-test", 2)
 
     def start(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)

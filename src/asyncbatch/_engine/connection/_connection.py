@@ -152,7 +152,7 @@ class Connection:
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Handle the end of the connection."""
-        if not self.is_closed:
+        if exc is not None or not self.is_closed:
             self._bytes_ended(exc, is_clean=False)
 
     def pause_writing(self) -> None:
@@ -289,13 +289,15 @@ class Connection:
             return
         self.is_closed = True
         self.deadline = NEVER
-        if self._arrival is not None:
-            self._arrival.leave_place()
-        self._pool.forget(self)
-        if self.sending is not None:
-            self.sending.cancel_upload()
-        self._ssl_object = self._transport.get_extra_info("ssl_object")
-        self._transport.abort()
+        try:
+            if self._arrival is not None:
+                self._arrival.leave_place()
+            self._pool.forget(self)
+            if self.sending is not None:
+                self.sending.cancel_upload()
+            self._ssl_object = self._transport.get_extra_info("ssl_object")
+        finally:
+            self._transport.abort()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -488,6 +490,8 @@ class Connection:
     def _bytes_ended(self, exc: Exception | None, *, is_clean: bool) -> None:
         exchange = self.exchange
         if exchange is None:
+            if isinstance(exc, MemoryError) and (self.is_closed or self.origin_pool is not None):
+                raise exc  # what it has interrupted may have been to hand an exchange on
             if not (self.served or self.is_closed):
                 self.early_end = exc
             self.close()

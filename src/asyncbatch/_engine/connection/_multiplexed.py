@@ -137,6 +137,11 @@ class MultiplexedConnection:
                 self._send_refused_again()
             if self._has_changed:
                 self._tell_pool()
+        except MemoryError as error:
+            # Not left to the transport: what it has interrupted may have been to hand an exchange
+            # on, which only the pool can end.
+            self._pool.break_down(error)
+            return
         finally:
             self._is_receiving = False
         self.writer.flush()
@@ -258,11 +263,13 @@ class MultiplexedConnection:
             return
         self.is_closed = self._limit.is_leaving = True
         self.deadline = NEVER
-        self._pool.forget(self)
-        self._session.stop()
-        self.writer.stop()
-        self._ssl_object = self._transport.get_extra_info("ssl_object")
-        self._transport.abort()
+        try:
+            self._pool.forget(self)
+            self._session.stop()
+            self.writer.stop()
+            self._ssl_object = self._transport.get_extra_info("ssl_object")
+        finally:
+            self._transport.abort()
         # Results refer to their connections.
         self._transport = self._session = None  # type: ignore[assignment]
         self._events.stop()

@@ -116,6 +116,10 @@ class ConnectionPool(Protocol):
         """Remove a connection that is closed."""
         ...
 
+    def break_down(self, error: BaseException) -> None:
+        """Close everything because of an error that may have left anything half done."""
+        ...
+
     def start_task(self, coroutine: Coroutine[Any, Any, None]) -> Task[None]:
         """Start a task whose end the pool waits for when it closes."""
         ...

@@ -110,7 +110,11 @@ class SessionEvents:
         else:
             if not found.exchange.limits.streams:
                 self.session.consume(stream, len(content))
-            error = found.add(content, self.now)
+            try:
+                error = found.add(content, self.now)
+            except MemoryError as exc:  # only this body is too large for it
+                self._connection.give_up_stream(found, exc)
+                return
         if error is not None:
             self._connection.give_up_stream(found, error)
 

@@ -34,6 +34,7 @@ class Attacher:
         watch: Tells which sockets can be read from.
         buffer: Shared by all transports, which receive or decrypt into it. No content stays in it.
         closing: Tracks the event loop's own transports until they are closed.
+        calls: Makes the calls of our transports; the event loop by default.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class Attacher:
         watch: Watch,
         buffer: memoryview,
         closing: Closing,
+        calls: EventLoop | None = None,
     ) -> None:
         self._loop = loop
+        self._calls = loop if calls is None else calls
         self._watch = watch
         self.buffer = buffer
         self._closing = closing
@@ -60,7 +63,7 @@ class Attacher:
         """Return a transport for a socket, or `None` if only the event loop can make one."""
         if not self.can_watch:
             return None
-        return SocketTransport(self._loop, self._watch, sock, self.buffer)
+        return SocketTransport(self._calls, self._watch, sock, self.buffer)
 
     async def attach(self, sock: socket.socket) -> Transport:
         """Return a transport for a socket."""
@@ -89,7 +92,7 @@ class Attacher:
         """
         lower: Transport
         if self.can_watch:
-            lower = SocketTransport(self._loop, self._watch, sock, encrypted)
+            lower = SocketTransport(self._calls, self._watch, sock, encrypted)
         else:
             lower = await self._attach_by_loop(sock, encrypted)
         return await self.attach_tls_over(lower, context, server_name, protocols)
@@ -106,12 +109,16 @@ class Attacher:
             OSError, ValueError: The handshake failed; the transport is closed.
         """
         try:
-            tls = TLSTransport(self._loop, context, server_name, self.buffer, protocols)
+            tls = TLSTransport(self._calls, context, server_name, self.buffer, protocols)
             lower.deliver_to(tls)
         except BaseException:
             lower.abort()
             raise
-        tls.begin_handshake(lower)
+        try:
+            tls.begin_handshake(lower)
+        except BaseException:
+            lower.abort()
+            raise
         await tls.wait_until_verified()
         return tls
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Callable, Sized
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
@@ -48,6 +49,10 @@ class Watch(Protocol):
 
     def forget_all(self) -> None:
         """Watch no socket any more, without a call to the event loop, which was closed."""
+        ...
+
+    def stop(self) -> None:
+        """Watch no socket any more, though some may not have been removed."""
         ...
 
 
@@ -106,7 +111,7 @@ class LoopWatch:
 
     def add(self, fd: int, on_readable: Callable[[], None]) -> None:
         """Call `on_readable` whenever the socket can be read from."""
-        self._loop.add_reader(fd, on_readable)
+        self._loop.add_reader(fd, partial(_call, self._loop, on_readable))
 
     def pause(self, fd: int) -> None:
         """Stop watching a socket for a while."""
@@ -124,6 +129,9 @@ class LoopWatch:
 
     def forget_all(self) -> None:
         """Do nothing; a closed event loop watches nothing."""
+
+    def stop(self) -> None:
+        """Do nothing; each transport has stopped the event loop when it was closed."""
 
 
 class EpollWatch:
@@ -181,6 +189,13 @@ class EpollWatch:
         if epoll is not None:
             epoll.close()
 
+    def stop(self) -> None:
+        """Watch no socket any more, though some may not have been removed."""
+        self._callbacks.clear()
+        self._paused.clear()
+        if self._epoll is not None:
+            self._close_if_unused(self._epoll)
+
     def _close_if_unused(self, epoll: select.epoll) -> None:
         if not (self._callbacks or self._paused):
             self._epoll = None
@@ -221,8 +236,20 @@ class EpollWatch:
             raise
         except BaseException as error:
             # The other sockets are still ready, and are returned again in the next turn.
-            self._loop.call_exception_handler(
-                {"message": "a connection could not take what it received", "exception": error}
-            )
+            _report(self._loop, error)
             return MAX_EVENTS
         return len(ready)
+
+
+def _call(loop: EventLoop, on_readable: Callable[[], None]) -> None:
+    try:
+        on_readable()
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        _report(loop, error)
+
+
+def _report(loop: EventLoop, error: BaseException) -> None:
+    text = "a connection could not take what it received"
+    loop.call_exception_handler({"message": text, "exception": error})

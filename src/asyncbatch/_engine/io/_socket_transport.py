@@ -118,14 +118,16 @@ class SocketTransport:
         """Close at once."""
         if self._fd < 0:
             return
-        self._watch.remove(self._fd)
-        if self._refill is not None:
-            self._refill.stop_receiving()
-        if self._unsent:
-            self._loop.remove_writer(self._fd)
-        self._fd = -1
-        self._unsent = None
-        self._sock.close()
+        try:
+            self._watch.remove(self._fd)
+            if self._refill is not None:
+                self._refill.stop_receiving()
+            if self._unsent:
+                self._loop.remove_writer(self._fd)
+        finally:
+            self._fd = -1
+            self._unsent = None
+            self._sock.close()
         owner = self._owner
         if owner is not None:
             owner.connection_lost(None)
@@ -181,6 +183,8 @@ class SocketTransport:
             try:
                 self._owner.received(content)
             except MemoryError as exc:
+                if self._fd < 0:
+                    raise  # the owner has closed it: whether it has lost an exchange is not known
                 self._lose(exc)
         else:
             self._owner.eof_received()
@@ -222,8 +226,10 @@ class SocketTransport:
         """Close the connection after an error, unless it is closed."""
         if self._fd < 0:
             return
-        self._owner.connection_lost(exc)
-        self.abort()
+        try:
+            self._owner.connection_lost(exc)
+        finally:
+            self.abort()
 
     def _give_up_writing(self) -> None:
         # Reading goes on: it reports the error after the bytes that the peer sent before.

@@ -8,7 +8,9 @@ decides which exchange needs a connection, and which one a new connection serves
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sized
+from functools import partial
 from typing import Protocol, cast
 
 import anyio
@@ -24,7 +26,7 @@ from asyncbatch._engine._errors import (
     is_exhausted,
     lacks_descriptors,
 )
-from asyncbatch._engine._event_loop import EventLoop, Task
+from asyncbatch._engine._event_loop import Task
 from asyncbatch._engine._exchange import Exchange
 from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connect._phases import ConnectPhases
@@ -34,6 +36,7 @@ from asyncbatch._engine.connection._proxied import as_proxys_fault
 from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._closing import Closing
+from asyncbatch._engine.io._guarded_loop import GuardedLoop
 from asyncbatch._engine.io._transport import Transport
 from asyncbatch._engine.pool._idle import IdleConnections
 from asyncbatch._engine.pool._origin_pool import OriginPool
@@ -110,7 +113,7 @@ class Dialler:
     def __init__(
         self,
         owner: DialOwner,
-        loop: EventLoop,
+        loop: GuardedLoop,
         connector: Connector,
         attacher: Attacher,
         closing: Closing,
@@ -276,21 +279,24 @@ class Dial:
         connector = dialler.connector
         if not connector.retries and exchange.observer is None:
             origin = self.origin_pool.origin
+            connection: PooledConnection | None = None
             try:
                 begun = connector.begin_connect(origin, self._phases, dialler.attacher)
                 if begun is None or isinstance(begun, StartedConnect):
                     self._begun = begun
                 else:
-                    self._succeeded(dialler.owner.connection_on(begun, self.origin_pool))
-                    return
+                    connection = dialler.owner.connection_on(begun, self.origin_pool)
             except Exception as exc:
                 # Not at once: if all waiting exchanges failed in turn, the recursion would be too
                 # deep.
                 dialler.loop.call_soon(self._failed, exc)
                 return
+            if connection is not None:
+                self._succeeded(connection)
+                return
         self._task = dialler.closing.start_task(self._run(exchange.limits.connect_timeout))
         # A callback, since a task that is cancelled before its first step never runs its coroutine.
-        self._task.add_done_callback(self._ended)
+        self._task.add_done_callback(partial(dialler.loop.call, self._ended))
 
     def spare(self, exchange: Exchange) -> None:
         """Continue for the next waiting exchange, since this one was served otherwise."""
@@ -370,11 +376,18 @@ class Dial:
             self._succeeded(task.result())
 
     def _succeeded(self, connection: PooledConnection) -> None:
-        dialler, origin_pool, exchange = self._dialler, self.origin_pool, self._leave_dialler()
-        if not (connection.is_closed or dialler.is_stopped):
-            del origin_pool.opening[self]
-            dialler.owner.connection_opened(connection, origin_pool, exchange)
-            return
+        dialler, origin_pool = self._dialler, self.origin_pool
+        try:
+            exchange = self._leave_dialler()
+            if not (connection.is_closed or dialler.is_stopped):
+                del origin_pool.opening[self]
+                dialler.owner.connection_opened(connection, origin_pool, exchange)
+                return
+        except BaseException:
+            # The pool may not know it yet, and is about to break down.
+            with contextlib.suppress(BaseException):
+                connection.close()
+            raise
         connection.close()
         error: Exception | None = None
         if exchange is not None:

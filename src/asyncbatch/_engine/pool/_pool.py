@@ -7,7 +7,9 @@ and at every moment each connection has an owner.
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -25,6 +27,7 @@ from asyncbatch._engine.connection._multiplexed import MultiplexedConnection
 from asyncbatch._engine.connection._pooled import PooledConnection, SharedConnection
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._closing import Closing
+from asyncbatch._engine.io._guarded_loop import GuardedLoop
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import watch_on
 from asyncbatch._engine.io._transport import Transport
@@ -61,22 +64,26 @@ class Pool:
         idle_expiry: float,
     ) -> None:
         self.loop = loop
+        # Makes the calls of all that is in the pool.
+        self.guarded_loop = calls = GuardedLoop(loop, self.break_down)
+        self.on_error: Callable[[BaseException], bool]
+        """Called with an error of a callback; returns whether that was told. Set by the engine."""
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER))
         # The adopted connections that are neither idle nor closed. Only this class writes it.
         self.in_use: set[PooledConnection] = set()
-        self.clocks = PoolClocks(loop, self.in_use, self._expire_waiting)
+        self.clocks = PoolClocks(calls, self.in_use, self._expire_waiting)
         self.deadlines = self.clocks.deadlines
-        self.watch = watch_on(loop, self.deadlines)
-        self.outbox = Outbox(loop, self.watch.look_at_all)
+        self.watch = watch_on(calls, self.deadlines)
+        self.outbox = Outbox(calls, self.watch.look_at_all)
         self.closing = Closing(loop)
         self.start_task = self.closing.start_task
         self.waiters = Waiters(self.deadlines)
         self.waiting = self.waiters.everyone
-        self._attacher = Attacher(loop, self.watch, self.buffer, self.closing)
+        self._attacher = Attacher(loop, self.watch, self.buffer, self.closing, calls)
         self.idle = IdleConnections(self.deadlines, maximum=max_idle, expiry=idle_expiry)
         self.dialler = Dialler(
             self,
-            loop,
+            calls,
             connector,
             self._attacher,
             self.closing,
@@ -124,15 +131,22 @@ class Pool:
             exchange.dial.withdraw(exchange)
 
     def close_nowait(self) -> None:
-        """Fail everything in flight and close everything, without waiting for its end."""
+        """
+        Fail everything in flight and close everything, without waiting for its end.
+
+        Raises:
+            BaseException: As raised by the first step that failed; the others have been taken.
+        """
         self.is_closed = True
-        forget_at_end(self.loop, self.close_nowait)
-        self.deadlines.stop()
-        self.dialler.stop()
-        for exchange in list(self.waiters.everyone):
-            self.fail_waiting(exchange, EngineClosed("the engine was closed"))
-        for connection in [*self.in_use, *self.idle.members]:
-            connection.fail(EngineClosed("the engine was closed"))
+        with contextlib.ExitStack() as steps:  # from the last one on, whatever each raises
+            steps.callback(self.watch.stop)
+            for connection in [*self.idle.members, *self.in_use][::-1]:
+                steps.callback(connection.fail, EngineClosed("the engine was closed"))
+            for exchange in [*self.waiters.everyone][::-1]:
+                steps.callback(self.fail_waiting, exchange, EngineClosed("the engine was closed"))
+            steps.callback(self.dialler.stop)
+            steps.callback(self.deadlines.stop)
+            steps.callback(forget_at_end, self.loop, self.close_nowait)
         # Results refer to their connections, and these to their pool. With one pool for each batch,
         # every kept result would keep a buffer alive.
         self.buffer = self._attacher.buffer = memoryview(bytearray())
@@ -149,6 +163,21 @@ class Pool:
             sock = connection.get_extra_info("socket")
             if isinstance(sock, socket.socket):
                 sock.close()
+
+    def break_down(self, error: BaseException) -> None:
+        """
+        Close everything because of an error of a callback, which may have left anything half done.
+
+        No task waits for a callback, and an exchange that it has lost never ends: so the batches of
+        the fetcher end with the error. Another pool takes the place of this one.
+        """
+        is_first, self.is_closed = not self.is_closed, True
+        if not self.on_error(error) and is_first:
+            text = "a callback of the connections failed, which are closed"
+            self.loop.call_exception_handler({"message": text, "exception": error})
+        if is_first:
+            with contextlib.suppress(BaseException):  # those that follow from this one
+                self.close_nowait()
 
     async def aclose(self) -> None:
         """Fail everything in flight and close everything, in a second at most."""
@@ -195,14 +224,14 @@ class Pool:
             self._forget_shared(connection, origin_pool)
         if connection in self.in_use:
             self.in_use.discard(connection)
-        else:
+        elif connection in self.idle.members:  # otherwise an error has interrupted its handing on
             self.idle.remove(connection)
-            del origin_pool.idle[connection]
+            origin_pool.idle.pop(connection, None)
         origin_pool.connections -= 1
         self._origin_pools.tidy(origin_pool)
         if self.waiters.starved:
             # Not at once: the code that closes the connection may be about to use the place.
-            self.loop.call_soon(self._start_starved)
+            self.guarded_loop.call_soon(self._start_starved)
 
     def offer(self, connection: SharedConnection, now: float) -> None:
         """Use the room of a connection, whose exchanges or limits have changed."""
@@ -240,7 +269,7 @@ class Pool:
             if isinstance(connection, MultiplexedConnection) and connection.origin == origin:
                 connection.retire()
         origin_pool.streams = 1
-        self.loop.call_soon(self.dialler.dial_for_hoping, origin_pool)
+        self.guarded_loop.call_soon(self.dialler.dial_for_hoping, origin_pool)
         return True
 
     def _share(self, connection: Any) -> None:
@@ -264,7 +293,7 @@ class Pool:
         if connection in origin_pool.opening:
             del origin_pool.opening[connection]
             if origin_pool.hoping:
-                self.loop.call_soon(self.dialler.dial_for_hoping, origin_pool)
+                self.guarded_loop.call_soon(self.dialler.dial_for_hoping, origin_pool)
 
     def resend(self, exchange: Exchange) -> None:
         """Send an exchange again, on a connection that is opened for it alone."""
@@ -288,15 +317,18 @@ class Pool:
         connection: Connection | MultiplexedConnection
         origin = origin_pool.origin
         common = self, origin, transport, self.deadlines, self.outbox
-        if self._connector.protocols.speaks_http2(transport, origin):
-            connection = MultiplexedConnection(*common)
-        else:
-            connection = Connection(*common, self.buffer, origin_pool.known_heads)
         try:
+            if self._connector.protocols.speaks_http2(transport, origin):
+                connection = MultiplexedConnection(*common)
+            else:
+                connection = Connection(*common, self.buffer, origin_pool.known_heads)
             transport.deliver_to(connection)
         except OSError as exc:
             connection.close()
             raise ConnectFailed(f"the connection cannot be watched: {exc}") from exc
+        except BaseException:
+            transport.abort()
+            raise
         return connection
 
     def connection_opened(

@@ -358,6 +358,34 @@ def test_an_owner_without_memory_for_what_came_loses_the_connection(rig: Rig) ->
     assert rig.owner.told[0] == ("lost", rig.owner.error)
 
 
+def test_what_an_owner_that_has_closed_raises_is_not_about_the_connection(rig: Rig) -> None:
+    """The error may have come while it handed an exchange on: only the pool can end that."""
+
+    def received(_: object) -> None:
+        rig.transport.abort()
+        raise MemoryError
+
+    rig.owner.received = received  # type: ignore[method-assign]
+    rig.peer.send(b"x")
+    with pytest.raises(MemoryError):
+        rig.watch.look()
+
+
+def test_a_watch_that_fails_leaves_no_socket_open(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is closed in any case."""
+
+    def remove(_: int) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(rig.watch, "remove", remove)
+    with pytest.raises(MemoryError):
+        rig.transport.abort()
+
+    assert rig.transport.get_extra_info("socket").fileno() == -1  # type: ignore[attr-defined]
+
+
 def test_a_reset_is_told_with_its_error(pair: tuple[socket.socket, socket.socket]) -> None:
     """An end without one would be taken for the peer's."""
     error = ConnectionResetError()

@@ -18,6 +18,7 @@ from asyncbatch._engine.connect._resolver import Address
 from asyncbatch._engine.connect._sockets import StartedConnect
 from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._closing import Closing
+from asyncbatch._engine.io._guarded_loop import GuardedLoop
 from asyncbatch._engine.pool import _dialing
 from asyncbatch._engine.pool._dialing import Dial, Dialler
 from asyncbatch._engine.pool._origin_pool import OriginPool, OriginPools
@@ -134,11 +135,12 @@ class Rig:
         deadlines: Any = SimpleNamespace(by=lambda deadline: None)
         self.waiters = Waiters(deadlines)
         self.in_use: list[object] = []
+        self.errors: list[BaseException] = []
         self.idle = Idle()
         idle: Any = self.idle
         self.dialler = Dialler(
             self.owner,
-            loop,
+            GuardedLoop(loop, self.errors.append),
             fake,
             attacher,
             self.closing,

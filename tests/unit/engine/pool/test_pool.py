@@ -660,3 +660,40 @@ async def test_bytes_behind_a_response_are_no_answer_for_whoever_waits() -> None
         exchanges = await aio.gather(*[get(engine, server) for _ in range(3)])
 
     assert {len(exchange.content) for exchange in exchanges} == {length}
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+async def test_an_error_of_a_callback_closes_all_and_another_pool_goes_on(
+    monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    """What it has left half done is not known. Without a batch, the event loop is told."""
+    told: list[BaseException] = []
+    errors: list[BaseException] = []
+
+    def on_error(error: BaseException) -> bool:
+        told.append(error)
+        return is_told
+
+    gate, error = Gate(), KeyError("broken")
+    async with serve(gate.script) as server, engine_for() as engine:
+        task = aio.ensure_future(get(engine, server, "/never"))
+        await server.until(lambda: len(server.requests) == 1)
+        pool: Any = engine._pool
+        engine.on_error = on_error
+        handle = lambda *said: errors.append(said[-1]["exception"])  # noqa: E731
+        if hasattr(pool.loop, "set_exception_handler"):
+            pool.loop.set_exception_handler(handle)
+        else:
+            monkeypatch.setattr(pool.loop, "call_exception_handler", handle)
+        pool.break_down(error)
+        with pytest.raises(EngineClosed):
+            await task
+        gate.open("/never")
+        await server.until(lambda: server.open == 0)
+        gate.open("/again")
+        exchange = await get(engine, server, "/again")
+
+        assert exchange.content == b"/again"
+        assert engine._pool is not pool
+    assert told == [error]
+    assert errors == ([] if is_told else [error])

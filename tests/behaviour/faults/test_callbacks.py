@@ -1,0 +1,127 @@
+"""An error in a callback of the event loop, for which no task waits, ends the batch with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncbatch import Fetcher, Folder
+from asyncbatch._batch._pending_file import PendingFile
+from asyncbatch._batch._worker import Worker
+from asyncbatch._batch._workers import Workers
+from asyncbatch._engine._exchange import Exchange
+from asyncbatch._engine.connection._connection import Connection
+from asyncbatch._engine.io._outbox import Outbox
+from asyncbatch._engine.io._socket_transport import SocketTransport
+from asyncbatch._engine.pool._dialing import Dial
+from asyncbatch._engine.pool._idle import IdleConnections
+from asyncbatch._engine.pool._pool import Pool
+from asyncbatch.testing import LoopbackServer, Reply
+
+MANY = 30
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, at: int) -> Callable[[], bool]:
+    """Have a method raise at its call of this number; return whether it has been called."""
+    method: Callable[..., Any] = getattr(owner, name)
+    count = 0
+
+    def call(*args: Any, **named: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == at:
+            raise MemoryError("injected")
+        return method(*args, **named)
+
+    monkeypatch.setattr(owner, name, call)
+    return lambda: count >= at
+
+
+def urls_of(server: LoopbackServer) -> list[str]:
+    """Script answers of all kinds; each takes another way through the connections."""
+    server.on("/moved/*", Reply.redirect("/ok/there"))
+    server.on("/missing/*", Reply(404))
+    server.on("/last/*", Reply(body="last", headers={"Connection": "close"}))
+    server.on("/cut/*", Reply(body=bytes(99)).cut(body=5))
+    server.on("/*", Reply(body="ok"))
+    kinds = ("ok", "ok", "moved", "missing", "last", "cut")
+    return [server.url(f"/{kinds[n % len(kinds)]}/{n}") for n in range(MANY)]
+
+
+@pytest.mark.parametrize("at", [1, 4])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Pool, "release"),
+        (Pool, "forget"),
+        (Pool, "connection_opened"),
+        (Pool, "_start_starved"),
+        (IdleConnections, "add"),
+        (IdleConnections, "remove"),
+        (Dial, "_ended"),
+        (Connection, "start"),
+        (Connection, "close"),
+        (Connection, "send_request"),
+        (SocketTransport, "abort"),
+        (Outbox, "_send_all"),
+        (Exchange, "settle"),
+        (Exchange, "renew"),
+        (Exchange, "fail"),
+        (Worker, "relay_stopped"),
+        (Workers, "need_task"),
+        (Workers, "worker_ended"),
+    ],
+)
+async def test_a_callback_without_memory_ends_the_batch(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, at: int
+) -> None:
+    """Nothing waits forever or is lost, and the fetcher goes on with the next batch."""
+    urls = urls_of(server)
+    async with Fetcher(concurrency=10, retry=None, timeout=None) as fetcher:
+        with monkeypatch.context() as patch, anyio.fail_after(20):
+            has_failed = failing(patch, owner, name, at)
+            try:
+                results = await fetcher.fetch_many(urls)
+            except MemoryError:
+                assert has_failed()
+            else:  # it was not called so often, or the error is that of one request
+                assert [result.index for result in results] == list(range(MANY))
+        with anyio.fail_after(20):
+            again = await fetcher.fetch_many([server.url(f"/ok/{n}") for n in range(MANY)])
+
+        again.raise_for_failures()
+        assert fetcher.statistics().in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (PendingFile, "_record_result"),
+        (Workers, "file_ended"),
+        (Workers, "worker_ended"),
+    ],
+)
+async def test_a_file_whose_callback_has_no_memory_ends_the_batch(
+    server: LoopbackServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+) -> None:
+    """Also the files of the same group have their ends."""
+    server.on("/*", Reply(body="ok"))
+    urls = [server.url(f"/{n}") for n in range(MANY)]
+    async with Fetcher(concurrency=10, retry=None, timeout=None) as fetcher:
+        with monkeypatch.context() as patch, anyio.fail_after(20):
+            failing(patch, owner, name, 2)
+            with pytest.raises(MemoryError, match="injected"):
+                await fetcher.fetch_many(urls, to=Folder(tmp_path / "first"))
+        with anyio.fail_after(20):
+            again = await fetcher.fetch_many(urls, to=Folder(tmp_path / "second"))
+
+        again.raise_for_failures()
+        assert fetcher.statistics().in_flight == 0
