@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 
 from asyncbatch._decoding import BodyLimitExceeded
-from asyncbatch._engine import Exchange, TimedOut, Upload
+from asyncbatch._engine import Exchange, TimedOut
 from asyncbatch._engine.http11 import ExchangeError, ResponseHead, UnjoinedBody
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._cookies import AskedUrl, UserAgentJar, has_usual_rules
@@ -176,7 +176,8 @@ class OutcomeMaker:
             if not outcome.of_proxy:
                 if outcome.cut and not exchange.send_at:
                     outcome.connect_failed = True
-                outcome.heard = _heard(exchange, outcome)
+                if exchange.first_byte_at:
+                    outcome.heard = True
         elif isinstance(error, MemoryError):
             outcome = decoding_outcome(error, request, self._binding)
         else:
@@ -242,13 +243,3 @@ class OutcomeMaker:
 def _left(exchange: Exchange, seconds: float | None) -> float | None:
     """Return the remaining seconds of an attempt."""
     return None if seconds is None else max(0.0, exchange.begun_at + seconds - monotonic())
-
-
-def _heard(exchange: Exchange, outcome: Outcome) -> bool | None:
-    """Whether a byte of the response came; `None` if unknown."""
-    if exchange.first_byte_at:
-        return True
-    is_uploading = isinstance(exchange.body, Upload) and not exchange.sent_at
-    if outcome.cut and exchange.send_at and is_uploading:
-        return None  # the caller may have produced the body too slowly
-    return outcome.heard

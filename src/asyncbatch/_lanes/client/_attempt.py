@@ -46,8 +46,7 @@ from asyncbatch._lanes.response._turn import EXCHANGE
 from asyncbatch._values._body_source import UnreadableBody
 from asyncbatch._values._errors import AttemptTimeout, FailureKind
 from asyncbatch._values._outcome import Outcome
-from asyncbatch._values._redaction import shown
-from asyncbatch._values._request import UNSET, Request, is_request, native_of
+from asyncbatch._values._request import UNSET, Request, native_of
 from asyncbatch._values._request_parcel import check_present
 from asyncbatch._values._sink import Head, Sink, SinkFailure, Taking
 from asyncbatch._values._timeouts import TimeLimits
@@ -177,8 +176,6 @@ class ClientAttempt:
             if native is not None:
                 return native
             self._request = Request(self._item)
-        if not is_request(self._item):
-            raise TypeError(f"a request must be a str, URL or Request, not {shown(self._item)}")
         request, library = self._request, self._binding.library
         check_present(request)
         if native_of(request) is not None:
