@@ -167,15 +167,12 @@ class ConnectThreads:
 
     def _work(self) -> None:
         while True:
-            try:
+            # Under the lock, so that the last thread leaves no call behind.
+            with self._lock:
+                if self._calls.empty():
+                    self._running -= 1
+                    return
                 call = self._calls.get_nowait()
-            except queue.Empty:
-                with self._lock:
-                    # Under the lock, so that the last thread leaves no call behind.
-                    if self._calls.empty():
-                        self._running -= 1
-                        return
-                continue
             call()
 
 
