@@ -112,8 +112,7 @@ class HookedRequests:
         try:
             if self._client.event_hooks["request"]:
                 before = seen_by_hooks(native)
-                if not await self._call("request", native, attempt):
-                    return self._timed_out(attempt, seconds)
+                await self._call("request", native, attempt)
                 after = seen_by_hooks(native)
                 if after != before and not _encode_again(prepared, native, before, after):
                     return None
@@ -127,12 +126,12 @@ class HookedRequests:
             self._sender.lift_deadline(exchange)
             attempt.response = self._response_of(exchange, native)
             self._outcomes.note_head(exchange, prepared)
-            if not await self._call("response", attempt.response, attempt):
-                await close(attempt.response)
-                return self._timed_out(attempt, seconds)
+            await self._call("response", attempt.response, attempt)
         except BaseException as error:
             if attempt.response is not None:
                 await close(attempt.response)
+            if isinstance(error, _HooksTimedOut):
+                return self._timed_out(attempt, seconds)
             return self._outcome_of(error, attempt)
         return None
 
@@ -141,8 +140,13 @@ class HookedRequests:
         kind: Literal["request", "response"],
         argument: Any,
         attempt: _HookedAttempt,
-    ) -> bool:
-        """Call hooks within the limit of the attempt; return whether they have ended."""
+    ) -> None:
+        """
+        Call hooks within the limit of the attempt.
+
+        Raises:
+            _HooksTimedOut: They have not ended within it.
+        """
         hooks = self._client.event_hooks[kind]
         prompt = self._prompt_hooks[kind].found_in(hooks)
         if prompt is not None:
@@ -153,7 +157,7 @@ class HookedRequests:
             finally:
                 self._stalls.note_step(begun, monotonic())
             if hooks == prompt:
-                return True
+                return
             hooks = hooks[len(prompt) :]  # one of them has added others
         # The scope must be entered before the hooks enter scopes of their own. Its timer is only
         # set if a hook waits, which most never do.
@@ -164,7 +168,8 @@ class HookedRequests:
             await TimedSteps(called, self._stalls, monotonic, attempt.start_limit)
             has_ended = True
         attempt.limit = None
-        return has_ended
+        if not has_ended:
+            raise _HooksTimedOut
 
     def _response_of(self, exchange: Exchange, native: Any) -> Any:
         """Return a response with its body unread."""
@@ -289,6 +294,10 @@ def _encode_again(
     prepared.payload = line + end + fields.block
     prepared.closes = fields.closes
     return True
+
+
+class _HooksTimedOut(Exception):
+    """Hooks have taken all the time of their attempt."""
 
 
 class _HookedAttempt:
