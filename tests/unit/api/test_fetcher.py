@@ -390,6 +390,15 @@ async def test_a_fetcher_that_is_not_open_says_so():
         await fetcher.__aenter__()
 
 
+async def test_leaving_a_fetcher_that_was_never_entered_closes_its_client():
+    """As the client itself does then."""
+    fetcher = Fetcher(transport=mock())
+    await fetcher.__aexit__(None, None, None)
+
+    assert fetcher.client.is_closed
+    assert repr(fetcher).startswith("<Fetcher: closed")
+
+
 def test_a_fetcher_of_another_loop_says_so():
     """Its client belongs to the event loop in which it was entered."""
     fetcher = Fetcher(transport=mock())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import sys
@@ -125,6 +126,20 @@ def test_a_folder_on_a_disk_is_not_quick(
 def test_other_systems_have_no_such_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is told there, and nothing fails."""
     monkeypatch.setattr(sys, "platform", "darwin")
+    _absence._look.cache_clear()
+    try:
+        assert not is_absent(str(tmp_path / "a"), str(tmp_path))
+    finally:
+        monkeypatch.undo()
+        _absence._look.cache_clear()
+
+
+@needs_linux
+def test_a_library_without_the_call_is_as_another_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of C that is linked statically."""
+    monkeypatch.setattr(ctypes, "PyDLL", lambda *_, **__: object())
     _absence._look.cache_clear()
     try:
         assert not is_absent(str(tmp_path / "a"), str(tmp_path))

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from asyncbatch import BodyTooLarge, FailureKind, Fetcher, Request
+from asyncbatch._engine import Connector
 from asyncbatch.testing import LoopbackServer, Raw, Reply
 from tests import aio
 from tests.unit.lanes.conftest import fetch
@@ -105,6 +106,37 @@ async def test_a_bomb_is_not_held_in_memory(server: LoopbackServer) -> None:
     assert not result.ok
     assert result.kind == FailureKind.too_large
     assert peak < 4_000_000
+
+
+@pytest.mark.parametrize("size", [1000, 1001])
+async def test_a_part_of_a_compressed_body_is_limited_as_it_is(
+    server: LoopbackServer, size: int
+) -> None:
+    """It cannot be decoded, so that the little more that is received for that is too much."""
+    server.on("/", Reply(206, b"x" * size, {"content-encoding": "gzip"}))
+
+    result = await fetch(server.url(), max_body=1000)
+
+    assert result.ok is (size == 1000)
+    if not result.ok:
+        assert result.kind == FailureKind.too_large
+        assert result.error.limit == 1000
+
+
+async def test_an_error_that_the_engine_does_not_foresee_fails_the_request(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the error of the result, and not of the batch."""
+    unforeseen = RuntimeError("unforeseen")
+
+    def raising(*_: object) -> None:
+        raise unforeseen
+
+    monkeypatch.setattr(Connector, "begin_connect", raising)
+    result = await fetch(server.url())
+
+    assert (result.kind, result.error) == (FailureKind.invalid_request, unforeseen)
+    assert str(result.url) == server.url()
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "nonsense"])

@@ -840,6 +840,7 @@ async def test_a_silent_connection_is_asked_for_a_sign_of_life(
     monkeypatch.setattr(_signs_of_life, "DOUBT", 0.05)
     limits = ExchangeLimits(read_timeout=0.02)
     async with serve_http2(hang) as server, http2_engine() as engine:
+        await get(engine, server.origin)  # all bytes that open the connection have come
         with pytest.raises(TimedOut):
             await get(engine, server.origin, "/hang", limits=limits)
         await until(lambda: engine.counts()["idle"] == 1)

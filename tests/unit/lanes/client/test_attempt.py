@@ -84,6 +84,26 @@ async def test_a_body_that_was_read_is_not_sent_a_second_time(
     assert [arrived.body for arrived in server.requests] == [b"abc"]
 
 
+async def test_a_flow_of_the_callers_that_takes_too_long_is_cut_off(
+    library: Any, server: LoopbackServer
+) -> None:
+    """As a server would be, and nothing is sent after it."""
+
+    class Slow(library.Auth):  # type: ignore[misc]  # chosen at run time
+        """Waits for a token that never comes."""
+
+        async def async_auth_flow(self, request: Any) -> AsyncIterator[Any]:
+            await anyio.sleep_forever()
+            yield request
+
+    async with library.AsyncClient(auth=Slow(), verify=TRUSTING) as client:
+        result = await fetch(client, server.url(), timeout=0.02)
+
+    assert result.kind is FailureKind.timeout
+    assert isinstance(result.error, asyncbatch.AttemptTimeout)
+    assert not server.requests
+
+
 async def test_the_body_of_a_redirect_is_read_only_if_it_is_short(
     client: Any, server: LoopbackServer
 ) -> None:

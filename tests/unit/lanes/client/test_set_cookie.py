@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncbatch._lanes.client._cookies import AskedUrl, UserAgentJar, adopt
@@ -206,6 +206,9 @@ _URLS = st.sampled_from(
 
 @given(st.lists(st.lists(_LINES, min_size=1, max_size=3), max_size=3), _URLS)
 @settings(deadline=None)
+@example([["a=1; Expires=Wed, 09 Jun 2100 10:18:14 GMT"]], "http://localhost")
+@example([["a=1", "a=2; Expires=Thu, 01-Jan-1970 00:00:00 GMT"]], "http://localhost")
+@example([["a=1; Domain=..example.org"], ["b=1; Domain=example.org"]], "http://www.example.org?q")
 def test_a_jar_takes_what_it_would_extract(responses: list[list[str]], url: str) -> None:
     """Without a response and a request of httpx's: the same cookies, in the same order."""
     extracting, taking = UserAgentJar(), UserAgentJar()

@@ -300,6 +300,34 @@ def test_a_cycle_is_refused_and_the_next_value_is_encoded() -> None:
     assert encode([cycle, cycle]) == b"[[1],[1]]"
 
 
+class Url(httpx.URL):
+    """A URL of the caller's own class, which may read otherwise."""
+
+
+def test_a_url_of_another_class_is_read_by_httpx() -> None:
+    """Its parts are the client's to ask for."""
+    client, ours = encoder("own agent")
+    prepared = prepared_by(ours, Request(Url("http://a.test/b"), headers={"x": "y"}), LIMITS)
+
+    expected = client.build_request("GET", "http://a.test/b", headers={"x": "y"})
+    assert prepared is not None
+    assert prepared.native().headers.raw == expected.headers.raw
+
+
+def test_json_that_the_library_encodes_otherwise_is_sent_as_it_encodes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a request of its own all the same."""
+    monkeypatch.setattr("httpx._content.json_dumps", lambda value, **_: f"<{value}>")
+    client = OwnClient(trust_env=False)
+    ours = RequestEncoder(client, binding_of(client), client.own_transport)
+    prepared = prepared_by(ours, Request("http://a.test/", "POST", json=[1]), LIMITS)
+
+    assert prepared is not None
+    assert prepared.body == b"<[1]>"
+    assert b"\r\nContent-Length: 5\r\n" in prepared.payload
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -98,6 +98,34 @@ def test_head_and_body_go_in_one_write(client: OwnClient) -> None:
     assert prepared(client, Request("http://a.test/", "PUT", content=b"")).body is None
 
 
+class Carrying:
+    """A watch that adds a field to each request, and notes which ones it has."""
+
+    carries = True
+
+    def __init__(self) -> None:
+        self.present: Any = ()
+
+    def sent(self, *_: object) -> None:
+        """Take no note of it."""
+
+    def fields(self, present: Any) -> list[tuple[str, str]]:
+        self.present = present
+        return [("traceparent", "t")]
+
+
+@pytest.mark.parametrize("item", GIVEN[:3], ids=str)
+def test_what_it_carries_is_asked_for_with_the_names_it_has(client: OwnClient, item: Any) -> None:
+    """Its own ones as well as the client's."""
+    one = prepared(client, item)
+    one.watch = watch = Carrying()  # type: ignore[assignment]
+    one.announce()
+
+    assert "x-client" in watch.present
+    assert ("x" in watch.present) is (item is GIVEN[1])
+    assert one.whole().count(b"traceparent: t\r\n") == 1
+
+
 def test_userinfo_is_sent_as_a_field_and_shown_as_one(client: OwnClient) -> None:
     """Of the client's own authentication."""
     client.auth = ("u", "p")

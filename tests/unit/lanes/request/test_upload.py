@@ -115,6 +115,30 @@ async def test_the_parts_of_a_form_may_be_any_bytes(
             assert part in sent
 
 
+class Stream(httpx.AsyncByteStream):
+    """A stream of the caller's own, whose attributes mean what they mean to the caller."""
+
+    _stream = b"another"
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"first"
+        yield b"second"
+
+
+async def test_a_stream_of_the_callers_class_is_sent_again(
+    fetcher: Fetcher, server: LoopbackServer
+) -> None:
+    """It is asked for its pieces each time."""
+    server.on("/", Reply(503), Reply())
+    host = httpx.URL(server.url()).netloc
+    headers = [(b"host", host), (b"transfer-encoding", b"chunked")]
+    native = httpx.Request("PUT", server.url(), headers=headers, stream=Stream())
+    result = await fetcher.fetch(native)
+
+    assert result.ok, result
+    assert [request.body for request in server.requests] == [b"firstsecond"] * 2
+
+
 async def test_a_request_of_the_callers_with_fields_beside_its_files_is_sent_again(
     fetcher: Fetcher, server: LoopbackServer
 ) -> None:
