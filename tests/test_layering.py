@@ -115,31 +115,44 @@ DRIVERS = {"_lanes"}
 
 
 class Tree:
-    """The imports of a package's source, by the module or sub-package at its top level."""
+    """
+    What a package's source imports and names, by the module or sub-package at its top level.
+
+    The syntax trees are not kept: the garbage collector would visit them in every later test.
+    """
 
     def __init__(self, root: Path) -> None:
         self.package = root.name
         self.root = root
-        self.modules: dict[str, list[ast.Module]] = {}
         self.imports: dict[str, set[str]] = {}
+        self.coroutine_functions: dict[str, list[str]] = {}
+        self.attributes: dict[str, set[str]] = {}
         for path in sorted(root.rglob("*.py")):
             self._read(path)
 
     def _read(self, path: Path) -> None:
         inside = path.relative_to(self.root).with_suffix("").parts
-        module, tree = self.place_of(inside), ast.parse(path.read_text())
-        self.modules.setdefault(module, []).append(tree)
-        package = (self.package, *inside[:-1])
-        self.imports.setdefault(module, set()).update(self._names(tree, package))
+        module, package = self.place_of(inside), (self.package, *inside[:-1])
+        imports = self.imports.setdefault(module, set())
+        coroutine_functions = self.coroutine_functions.setdefault(module, [])
+        attributes = self.attributes.setdefault(module, set())
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Attribute():
+                    attributes.add(node.attr)
+                case ast.AsyncFunctionDef():
+                    coroutine_functions.append(node.name)
+                case ast.Import() | ast.ImportFrom():
+                    imports.update(self._names(node, package))
 
-    def _names(self, tree: ast.Module, package: tuple[str, ...]) -> Iterator[str]:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                above = package[: len(package) - node.level + 1] if node.level else ()
-                origin = ".".join([*above, *([node.module] if node.module else [])])
-                yield from (f"{origin}.{alias.name}" for alias in node.names)
+    @staticmethod
+    def _names(node: ast.Import | ast.ImportFrom, package: tuple[str, ...]) -> Iterator[str]:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+            return
+        above = package[: len(package) - node.level + 1] if node.level else ()
+        origin = ".".join([*above, *([node.module] if node.module else [])])
+        yield from (f"{origin}.{alias.name}" for alias in node.names)
 
     def known_to(self, module: str) -> set[str]:
         """Return the other modules of the package that `module` imports."""
@@ -159,7 +172,7 @@ class Tree:
 
     def _is_module(self, name: str) -> bool:
         # A private name is a module, even one that is not there: the package exports none.
-        return name in self.modules or (name.startswith("_") and not name.startswith("__"))
+        return name in self.imports or (name.startswith("_") and not name.startswith("__"))
 
     def libraries_of(self, module: str) -> set[str]:
         """Return the distributions and standard modules that `module` imports."""
@@ -244,17 +257,9 @@ def wrong_rooms(graph: Graph) -> list[str]:
     return wrong
 
 
-def async_functions(tree: Tree, module: str) -> list[str]:
-    """Return the names of the coroutine functions of a module."""
-    nodes = (node for source in tree.modules[module] for node in ast.walk(source))
-    return [node.name for node in nodes if isinstance(node, ast.AsyncFunctionDef)]
-
-
 def client_calls(tree: Tree, module: str) -> list[str]:
     """Return the methods of an httpx client that a module calls."""
-    nodes = (node for source in tree.modules[module] for node in ast.walk(source))
-    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-    return sorted(used & CLIENT_METHODS)
+    return sorted(tree.attributes[module] & CLIENT_METHODS)
 
 
 @functools.cache
@@ -283,7 +288,7 @@ def test_libraries_are_used_where_they_belong(module: str) -> None:
 @pytest.mark.parametrize("module", sorted(PURE & set(MODULES)))
 def test_what_decides_does_not_wait(module: str) -> None:
     """A pure module has no coroutine function."""
-    assert async_functions(asyncbatch(), module) == []
+    assert asyncbatch().coroutine_functions[module] == []
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - DRIVERS))
