@@ -170,12 +170,13 @@ class Batch:
             FetcherClosed: If the fetcher was closed.
             BaseException: As raised by the input or while sending, if it is not an `Exception`.
         """
-        reporter = open_reporter(self._shared.progress, total=self._source.size)
-        if self._listener is not None:
-            self._listener.capture_context()
-        self._shared.attempter.lane.begin_batch(self.clock)
-        self._shared.stalls.join(self._workers.take_out)
+        reporter: Reporter | None = None
         try:
+            reporter = open_reporter(self._shared.progress, total=self._source.size)
+            if self._listener is not None:
+                self._listener.capture_context()
+            self._shared.attempter.lane.begin_batch(self.clock)
+            self._shared.stalls.join(self._workers.take_out)
             with self._scope:
                 with TimeLimit(self._batch_timeout, grace=GRACE) as limit:
                     self._workers.limit = limit
@@ -184,17 +185,19 @@ class Batch:
                 if limit.has_passed:
                     await self._end_unfinished()
         finally:
-            self._shared.stalls.leave(self._workers.take_out)
-            self._schedule.close(self.clock())
-            if reporter is not None:
-                reporter.close(self._progress())
-            # asyncio may cancel a task before its first step, when it ends with `asyncio.run`.
-            for coroutine in self._unstarted.values():
-                coroutine.close()
             try:
-                await self._source.aclose()
-            finally:
-                self._mark_ended()
+                self._shared.stalls.leave(self._workers.take_out)
+                self._schedule.close(self.clock())
+                if reporter is not None:
+                    reporter.close(self._progress())
+                # asyncio may cancel a task before its first step, when it ends with `asyncio.run`.
+                for coroutine in self._unstarted.values():
+                    coroutine.close()
+            finally:  # also of a batch that an error has kept from beginning: it may have a journal
+                try:
+                    await self._source.aclose()
+                finally:
+                    self._mark_ended()
         self._check_whole()
 
     async def run_and_deliver(self, output: Delivered) -> None:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from asyncbatch import FailureKind, FetcherClosed
+from asyncbatch._batch import _batch
 from asyncbatch._batch._input import Settled
 from asyncbatch._batch._output import Delivered
 from tests.samples import success
@@ -223,6 +224,32 @@ async def test_what_ends_a_program_ends_the_batch() -> None:
             await one.batch.run()
 
         assert shared.slots.taken == 0
+
+
+@pytest.mark.parametrize("name", ["open_reporter", "leave"])
+async def test_a_batch_that_cannot_begin_or_end_closes_its_input(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It may have a journal, which would stay locked."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    closed: list[str] = []
+
+    async def aclose() -> None:
+        closed.append("input")
+
+    async with sharing() as shared:
+        batch: Any = OneBatch(shared, ()).batch
+        batch._source.aclose = aclose
+        monkeypatch.setattr(_batch if name == "open_reporter" else shared.stalls, name, fail)
+        with pytest.raises(MemoryError):
+            await batch.run()
+        with anyio.fail_after(10):
+            await batch.wait_ended()
+
+    assert closed == ["input"]
 
 
 @pytest.mark.parametrize("error", [None, ValueError("no more")])
