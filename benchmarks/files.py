@@ -2,7 +2,9 @@
 Bodies that go to files, beside curl and beside aiohttp with aiofiles: `python -m benchmarks.files`.
 
 Both write to folders of one disk, in turns. Ours also syncs each file before it gets its name,
-which the others do not. On a machine that does other things, compare the CPU times.
+which the others do not. So what one has left to be written is brought to the disk before the next
+one begins, which would wait for it otherwise. On a machine that does other things, compare the CPU
+times.
 
 The small files of each round go to a new folder, and all of them are removed at the end: ext4
 without a journal does not use an inode again for a minute or more, and looks at each that it passes
@@ -124,6 +126,7 @@ def curl_large(url: str, out: Path) -> None:
 def measured(work: Callable[[Path], object], folder: Path) -> tuple[float, float]:
     """Return the seconds that some work in a new folder takes, and those of processor time."""
     out = Path(tempfile.mkdtemp(dir=folder))
+    os.sync()
     begun, spent = time.perf_counter(), _processor_time()
     work(out)
     seconds = time.perf_counter() - begun, _processor_time() - spent
