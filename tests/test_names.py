@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -118,6 +119,13 @@ def overloaded(classes: Classes) -> list[str]:
         for verb, owners in found
         if len(owners) > MOST_OWNERS
     ]
+
+
+@pytest.fixture(autouse=True)
+def no_class_is_kept() -> Iterator[None]:
+    """Forget the classes: the garbage collector would visit them in every later test."""
+    yield
+    own_methods.cache_clear()
 
 
 def test_no_verb_has_ten_owners() -> None:
