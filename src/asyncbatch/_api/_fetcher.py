@@ -174,11 +174,10 @@ class Fetcher:
             self._client,
             self._slots,
             owns_client=self._owns_client,
+            # Not a method of this object, which would keep it alive.
+            end_all=functools.partial(end_with, self._batches),
             proxy_pool=self._proxy_pool,
         )
-        # Not a method of this object, which would keep it alive.
-        end_all = functools.partial(end_with, self._batches)
-        self._shared.attempter.lane.tell_of_errors(end_all)
         return self
 
     async def __aexit__(

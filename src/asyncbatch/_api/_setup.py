@@ -154,9 +154,20 @@ def equip(
     slots: Slots,
     *,
     owns_client: bool,
+    end_all: Callable[[BaseException], bool],
     proxy_pool: ProxyPool | None = None,
 ) -> Shared:
-    """Return the state that all batches of a fetcher share."""
+    """
+    Return the state that all batches of a fetcher share.
+
+    Args:
+        options: The options of the fetcher.
+        client: Its client.
+        slots: Its slots.
+        owns_client: Whether it has made the client.
+        end_all: Ends its batches with an error; returns whether there are any.
+        proxy_pool: Its pool of proxies.
+    """
     permits: Permits = slots
     capacity = capacity_of(client)
     if capacity is not None and not owns_client:
@@ -165,6 +176,7 @@ def equip(
     stalls = Stalls()
     lane = _lane(options, client)
     lane.take_part_in(stalls)
+    lane.tell_of_errors(end_all)
     stalls.join(slots.take_out)
     return Shared(
         attempter=Attempter(
@@ -193,6 +205,7 @@ def equip(
         check=options.check,
         progress=options.progress,
         stalls=stalls,
+        end_all=end_all,
         telemetry=options.telemetry,
     )
 

@@ -91,7 +91,7 @@ class Batch:
         )
         self._listener = None if shared.telemetry is None else shared.telemetry.listener(self.clock)
         self._workers.listener = self._listener
-        self._workers.on_error = self.end_with
+        self._workers.on_error = self._end_because_of
         self._dispatcher = Dispatcher(self._workers)
         self._scope = anyio.CancelScope()
         self._abandoned = False
@@ -237,6 +237,9 @@ class Batch:
                 await self._dispatcher.relay_alone(encoded)
             if self._ledger.unfinished:
                 await self._work_alone()
+        except Exception as error:
+            self._end_because_of(error)
+            raise
         finally:
             is_left_clean = not self._ledger.unfinished and self._batch_timeout is None
             if not is_left_clean:
@@ -286,7 +289,7 @@ class Batch:
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:
-            self.end_with(error)
+            self._end_because_of(error)
         if self._parts:  # a scope describes the task that cancels it, which takes 50 µs
             tasks.cancel_scope.cancel()
 
@@ -309,9 +312,21 @@ class Batch:
         except BaseException as error:
             if _is_own_cancellation(error):
                 raise
-            self.end_with(error)
+            self._end_because_of(error)
         finally:
             self._parts -= 1
+
+    def _end_because_of(self, error: BaseException) -> None:
+        """
+        End the batch with an error of its tasks and callbacks.
+
+        An error that is nobody's, as for lack of memory, may have left hosts and slots half
+        changed, for which the other batches of the fetcher would wait: it ends them, too. Errors of
+        a journal are `OSError`s, and those that are no `Exception` come from code of the caller.
+        """
+        self.end_with(error)
+        if isinstance(error, Exception) and not isinstance(error, OSError):
+            self._shared.end_all(error)
 
     def end_with(self, error: BaseException) -> None:
         """End the batch at once, and raise `error` from it."""
@@ -353,7 +368,11 @@ class Batch:
     async def _report(self, reporter: Reporter) -> None:
         while True:
             begun = self.clock()
-            reporter.update(self._progress())
+            try:
+                reporter.update(self._progress())
+            except Exception as error:  # of code of the caller, which concerns this batch alone
+                self.end_with(error)
+                return
             took = self.clock() - begun
             if took >= LEAST:
                 self._shared.stalls.take_out(took, begun)

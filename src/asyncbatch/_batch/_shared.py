@@ -32,4 +32,6 @@ class Shared:
     check: Callable[[Any], object] | None
     progress: ProgressTypes
     stalls: Stalls
+    end_all: Callable[[BaseException], object]
+    """Ends all batches at once with an error."""
     telemetry: Telemetry | None = None

@@ -27,7 +27,7 @@ def equipped(options: Options, client: Any = None, **client_options: Any) -> Any
     """Return what the batches of a fetcher share, on a client of its own or of the caller's."""
     owns = client is None
     client = make_client(options, client_options) if owns else client
-    return equip(options, client, Slots(options.concurrency), owns_client=owns)
+    return equip(options, client, Slots(options.concurrency), owns_client=owns, end_all=bool)
 
 
 def test_a_client_is_made_of_the_options() -> None:
