@@ -271,7 +271,12 @@ def _end(calls: list[StepCall]) -> None:
     try:
         for call in calls[:AT_ONCE]:
             ended += 1
-            call.tell_ended()
+            try:
+                call.tell_ended()
+            except MemoryError:
+                if call._is_ended:
+                    raise
+                call.tell_ended()
     finally:  # one may have raised
         rest = calls[ended:]
         if rest:

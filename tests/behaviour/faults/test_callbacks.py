@@ -20,6 +20,10 @@ from asyncbatch._engine.io._socket_transport import SocketTransport
 from asyncbatch._engine.pool._dialing import Dial
 from asyncbatch._engine.pool._idle import IdleConnections
 from asyncbatch._engine.pool._pool import Pool
+from asyncbatch._files._groups import StepCall
+from asyncbatch._runtime._slots import Slots
+from asyncbatch._schedule._host import Host
+from asyncbatch._schedule._queue import JobQueue
 from asyncbatch.testing import LoopbackServer, Reply
 
 MANY = 30
@@ -125,3 +129,49 @@ async def test_a_file_whose_callback_has_no_memory_ends_the_batch(
 
         again.raise_for_failures()
         assert fetcher.statistics().in_flight == 0
+
+
+async def test_a_file_is_announced_twice_if_there_was_no_memory(
+    server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call of the disk whose end could not be told is told again, and its file is there."""
+    server.on("/*", Reply(body="ok"))
+    urls = [server.url(f"/{n}") for n in range(MANY)]
+    has_failed = failing(monkeypatch, StepCall, "tell_ended", 2)
+
+    with anyio.fail_after(20):
+        async with Fetcher(concurrency=10, retry=None, timeout=None) as fetcher:
+            results = await fetcher.fetch_many(urls, to=Folder(tmp_path))
+
+    assert has_failed()
+    results.raise_for_failures()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(Host, "_learn"), (JobQueue, "take_back"), (Slots, "release")],
+)
+async def test_an_error_in_what_batches_share_ends_all_of_them(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, owner: type, name: str
+) -> None:
+    """A batch that waits for a host or a slot of another one does not wait forever."""
+    server.on("/busy/*", Reply(503, headers={"Retry-After": "0"}), Reply(body="ok"))
+    urls = [server.url(f"/busy/{n}") for n in range(MANY)]
+    errors = 0
+    async with Fetcher(concurrency=4, per_host=2) as fetcher:
+
+        async def fetch() -> None:
+            nonlocal errors
+            try:
+                await fetcher.fetch_many(urls)
+            except MemoryError:
+                errors += 1
+
+        with monkeypatch.context() as patch, anyio.fail_after(20):
+            has_failed = failing(patch, owner, name, 5)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(fetch)
+                tasks.start_soon(fetch)
+
+        assert has_failed()
+        assert errors == 2
