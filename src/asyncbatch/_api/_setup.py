@@ -7,6 +7,7 @@ It decides everything once; nothing here runs a batch.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import attrs

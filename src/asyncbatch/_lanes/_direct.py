@@ -32,10 +32,10 @@ from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._lanes.request._encoded_request import Encoded, Plain, PreparedRequest
 from asyncbatch._lanes.request._origin_head import OriginHead
+from asyncbatch._lanes.response._phases import course_of
 from asyncbatch._lanes.response._response_builder import (
     Hop,
     UnconnectedBuilders,
-    course_of,
     history_of,
     peer_of,
 )

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from asyncbatch._engine import NEVER, Engine, EngineClosed, Exchange, ExchangeLimits
 from asyncbatch._lanes.request._encoded_request import Plain
-from asyncbatch._lanes.response._response_builder import PlainResponseBuilder, course_of
+from asyncbatch._lanes.response._phases import course_of, restore_course
+from asyncbatch._lanes.response._response_builder import PlainResponseBuilder
 from asyncbatch._runtime._event_loop import running_loop
 from asyncbatch._values._timeouts import shorter
 from asyncbatch._values._timing import Course
@@ -314,17 +315,7 @@ class Received:
             origin_head.closes,
             self.begun_at,
         )
-        (
-            _,
-            exchange.send_at,
-            exchange.sent_at,
-            exchange.first_byte_at,
-            exchange.ended_at,
-            exchange.dns,
-            exchange.connect,
-            exchange.tls,
-            _,
-        ) = self.course
+        restore_course(exchange, self.course)
         exchange.head = self.response_builder.head
         exchange.connection = self.response_builder.connection
         exchange.content = self.content

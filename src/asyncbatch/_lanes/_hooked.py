@@ -28,8 +28,8 @@ from asyncbatch._lanes.request._native import are_of, no_stream
 from asyncbatch._lanes.request._origin_head import is_special
 from asyncbatch._lanes.response._body import close
 from asyncbatch._lanes.response._head_fields import coding_in, coding_of, fields_of_body
-from asyncbatch._lanes.response._phases import PhaseTrace
-from asyncbatch._lanes.response._response_builder import course_of, response_to
+from asyncbatch._lanes.response._phases import PhaseTrace, course_of
+from asyncbatch._lanes.response._response_builder import response_to
 from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
 from asyncbatch._runtime._stalls import Stalls, TimedSteps, TimeLimit
 from asyncbatch._values._errors import AttemptTimeout, FailureKind

@@ -23,12 +23,12 @@ from asyncbatch._lanes.failures._of_engine import engine_outcome
 from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
 from asyncbatch._lanes.response._body import redirect_limit
 from asyncbatch._lanes.response._head_fields import set_cookie_lines, sets_cookies
+from asyncbatch._lanes.response._phases import course_of
 from asyncbatch._lanes.response._response_builder import (
     Hop,
     PreparedResponseBuilder,
     RedirectedResponseBuilder,
     ResponseBuilder,
-    course_of,
     peer_of,
 )
 from asyncbatch._lanes.response._whole_body import WholeBodyDecoder, join

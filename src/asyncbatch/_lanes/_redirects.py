@@ -16,7 +16,8 @@ from asyncbatch._lanes.client._attempt import Rules
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._lanes.request._origin_head import OriginHeads
 from asyncbatch._lanes.request._redirect import redirection_of
-from asyncbatch._lanes.response._response_builder import Hop, ResponseBuilder, course_of
+from asyncbatch._lanes.response._phases import course_of
+from asyncbatch._lanes.response._response_builder import Hop, ResponseBuilder
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._timing import course_of_all

@@ -466,6 +466,7 @@ class Relay:
             return None
         if response_builder.sets_cookies and not self._take_cookies(encoded, response_builder.head):
             return None
+        # The twin of `course_of`, whose call would change the file twice for each response.
         course = (
             exchange.begun_at,
             exchange.send_at,

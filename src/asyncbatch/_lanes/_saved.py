@@ -27,9 +27,9 @@ from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._routes import forwarded_by
 from asyncbatch._lanes.failures._of_sink import sink_outcome
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
+from asyncbatch._lanes.response._phases import course_of
 from asyncbatch._lanes.response._response_builder import (
     PreparedResponseBuilder,
-    course_of,
     response_to,
 )
 from asyncbatch._lanes.response._save import write_all

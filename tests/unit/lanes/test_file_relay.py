@@ -15,7 +15,7 @@ import pytest
 from asyncbatch import Fetcher
 from asyncbatch._engine import ExchangeLimits, TimedOut
 from asyncbatch._lanes import FileRelay, Plain, Received
-from asyncbatch._lanes.response._response_builder import course_of
+from asyncbatch._lanes.response._phases import course_of
 from asyncbatch._runtime._event_loop import runs_on_trio
 from asyncbatch.testing import LoopbackServer, Raw, Reply
 from tests.waiting import until

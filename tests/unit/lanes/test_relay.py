@@ -18,8 +18,11 @@ import pytest
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher, HostLimits, Request, Retry
 from asyncbatch._batch._time_slice import TimeSlice
+from asyncbatch._engine import Exchange
 from asyncbatch._lanes import Relay, ResponseBuilder
+from asyncbatch._lanes.response._phases import course_of
 from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
+from asyncbatch._values._timing import Course
 from asyncbatch.testing import LoopbackServer, Raw, RecordedRequest, Reply
 from tests.raw_server import Peer, serve
 from tests.virtual_time import virtual_time
@@ -177,6 +180,27 @@ async def test_a_relay_begins_again_as_a_new_one_begins(server: LoopbackServer, 
     assert len(pair) == 2
     assert of_relays[0] == of_relays[1]
     assert of_exchanges[0] == of_exchanges[1]
+
+
+async def test_the_course_of_a_relay_is_that_of_its_exchange(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay reads the times itself, in place of a call of `course_of`."""
+    server.on("/e", echo)
+    server.on("/gzip", Reply(headers={"content-encoding": "gzip"}, body=gzip.compress(b"a" * 99)))
+    courses: list[Course] = []
+    follow = Relay._follow
+
+    def watch(relay: Relay, exchange: Exchange, now: float | None = None) -> Exchange | None:
+        courses.append(course_of(exchange))
+        return follow(relay, exchange, now)
+
+    monkeypatch.setattr(Relay, "_follow", watch)
+    async with Fetcher(concurrency=2, retry=None) as fetcher:
+        results = await fetcher.fetch_many([server.url("/e"), server.url("/gzip")] * 5)
+
+    assert len(courses) == 10
+    assert sorted(courses) == sorted(result._network for result in results)
 
 
 @pytest.mark.parametrize("tagged", [False, True])

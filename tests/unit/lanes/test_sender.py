@@ -16,7 +16,7 @@ from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
 from asyncbatch._lanes._sender import Sender
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
-from asyncbatch._lanes.response._response_builder import course_of
+from asyncbatch._lanes.response._phases import course_of
 from asyncbatch._values._request import plain_url
 from asyncbatch._values._timeouts import limits_of
 from asyncbatch.testing import LoopbackServer, Reply

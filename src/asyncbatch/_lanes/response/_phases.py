@@ -261,7 +261,7 @@ class PhaseTrace(ExchangeTrace):
         exchanges = self._exchanges
         if not exchanges:
             return self._timing_by_events()
-        courses = [*map(_course_of, exchanges)]
+        courses = [*map(_course_so_far, exchanges)]
         course = courses[0] if len(courses) == 1 else course_of_all(courses)
         if not self._seconds and not self._open:
             return course
@@ -289,16 +289,37 @@ def _waited(exchange: Exchange) -> float:
     return max(0.0, exchange.send_at - exchange.begun_at - phases)
 
 
-def _course_of(exchange: Exchange) -> Course:
-    """Return the times of an exchange; a phase that was cut off counts up to now."""
+def course_of(exchange: Exchange) -> Course:
+    """Return the times and the size of an exchange, from which its `Timing` is computed."""
     return (
         exchange.begun_at,
         exchange.send_at,
         exchange.sent_at,
         exchange.first_byte_at,
-        exchange.ended_at or monotonic(),
+        exchange.ended_at,
         exchange.dns,
         exchange.connect,
         exchange.tls,
         len(exchange.content),
     )
+
+
+def restore_course(exchange: Exchange, course: Course) -> None:
+    """Give an exchange the times of `course`: the inverse of `course_of`, without the size."""
+    (
+        exchange.begun_at,
+        exchange.send_at,
+        exchange.sent_at,
+        exchange.first_byte_at,
+        exchange.ended_at,
+        exchange.dns,
+        exchange.connect,
+        exchange.tls,
+        _,
+    ) = course
+
+
+def _course_so_far(exchange: Exchange) -> Course:
+    """Return the course of an exchange; a phase that was cut off counts up to now."""
+    course = course_of(exchange)
+    return course if exchange.ended_at else (*course[:4], monotonic(), *course[5:])

@@ -18,6 +18,7 @@ from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._lanes.request._native import headers_of, no_stream, response_of
 from asyncbatch._lanes.request._origin_head import RequestBuilder
 from asyncbatch._lanes.response._head_fields import coding_in, coding_of, sets_cookies, value_in
+from asyncbatch._lanes.response._phases import course_of
 from asyncbatch._values._request import plain_url
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._timing import Course
@@ -269,18 +270,3 @@ def peer_of(connection: Any) -> object:
         return connection.get_extra_info("peername")
     except Exception:  # it has been cut
         return None
-
-
-def course_of(exchange: Exchange) -> Course:
-    """Return the times and sizes of an exchange that its `Timing` is computed from."""
-    return (
-        exchange.begun_at,
-        exchange.send_at,
-        exchange.sent_at,
-        exchange.first_byte_at,
-        exchange.ended_at,
-        exchange.dns,
-        exchange.connect,
-        exchange.tls,
-        len(exchange.content),
-    )

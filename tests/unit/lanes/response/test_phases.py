@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from asyncbatch._lanes.response._phases import PhaseTrace
+from asyncbatch._lanes.response._phases import PhaseTrace, course_of, restore_course
 from asyncbatch._values._timing import Timing, timing_of
 
 pytestmark = pytest.mark.any_loop
@@ -198,6 +198,17 @@ def exchange(**times: Any) -> Any:
     points = dict.fromkeys(("send_at", "sent_at", "first_byte_at", "ended_at"), 0.0)
     values: dict[str, Any] = {"begun_at": 100.0, "is_at_proxy": False, "content": b""}
     return SimpleNamespace(**{**nothing, **points, **values, **times})
+
+
+def test_a_course_can_be_given_to_another_exchange() -> None:
+    """Each of its times goes where it was taken from; the content is the exchange's own."""
+    names = ("begun_at", "send_at", "sent_at", "first_byte_at", "ended_at")
+    moments = dict(zip((*names, "dns", "connect", "tls"), range(1, 9), strict=True))
+    first, second = exchange(**moments, content=b"123"), exchange(content=b"123")
+
+    restore_course(second, course_of(first))
+
+    assert second == first
 
 
 def test_the_times_of_an_exchange_are_the_phases() -> None:
