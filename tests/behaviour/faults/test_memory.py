@@ -13,13 +13,10 @@ import trustme
 
 from asyncbatch import Failure, Result
 from asyncbatch._engine._errors import causes_of
-from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.http11 import ResponseProtocol
-from asyncbatch._engine.io._attach import Attacher
-from asyncbatch._engine.io._closing import Closing
-from asyncbatch._engine.io._readiness import watch_on
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.behaviour.faults.lanes import fetcher_on
+from tests.machines import need_own_transports
 
 LARGE = random.Random(0).randbytes(400_000)
 
@@ -88,9 +85,7 @@ async def test_a_socket_without_memory_is_the_failure_of_its_request(
     method: str, tls: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is there to be read would otherwise be asked for again and again, without an end."""
-    loop = running_loop()
-    if not Attacher(loop, watch_on(loop), memoryview(b""), Closing(loop)).can_watch:
-        pytest.skip("the event loop moves the bytes, by calls of its own")
+    need_own_transports()
     context = None
     if tls:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -34,6 +34,7 @@ from tests.behaviour.files.lies import (
     whole,
 )
 from tests.behaviour.files.test_lying_servers import fetch, names_in
+from tests.machines import need_own_transports
 from tests.raw_server import Peer, serve
 
 pytestmark = pytest.mark.once
@@ -114,6 +115,8 @@ async def test_a_client_that_is_killed_leaves_no_wrong_file(
 
     Long bodies are received by the threads that are killed.
     """
+    if received == "small_blocks":
+        need_own_transports()
     in_threads = request.getfixturevalue(received)
     for tears in (False, True):
         folder = tmp_path / str(tears) / "folder"

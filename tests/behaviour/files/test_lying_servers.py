@@ -19,6 +19,7 @@ from asyncbatch._engine.io import _tls_transport
 from asyncbatch._engine.io._refill import Refill
 from asyncbatch._files import _download
 from tests.behaviour.files.lies import CASES, PACKED, V1, Case, Script
+from tests.machines import need_own_transports
 from tests.raw_server import Peer, serve
 
 pytestmark = [pytest.mark.once, pytest.mark.any_loop]
@@ -91,6 +92,7 @@ async def test_a_server_that_lies_about_a_long_body(
 
 async def test_a_long_body_is_received_in_threads(tmp_path: Path, small_blocks: list[int]) -> None:
     """As the test above means to show."""
+    need_own_transports()
     body = bytes(range(256)) * 40
 
     async def script(peer: Peer) -> None:
@@ -109,6 +111,7 @@ async def test_a_long_body_over_tls_is_received_and_decrypted_in_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever part of it the event loop has received before, and receives at the end."""
+    need_own_transports()
     received: list[int] = []
 
     class Counted(Refill):

@@ -135,7 +135,7 @@ class Attacher:
 
     async def _attach_by_loop(self, sock: socket.socket, buffer: memoryview) -> Transport:
         loop = cast("asyncio.AbstractEventLoop", self._loop)
-        transport = LoopTransport(buffer, poll_of(sock), self._closing)
+        transport = LoopTransport(self._calls, buffer, poll_of(sock), self._closing)
         inode = _inode(sock)
         try:
             await loop.create_connection(lambda: transport, sock=sock)

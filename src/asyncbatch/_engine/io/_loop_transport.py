@@ -8,8 +8,10 @@ of the event loops does not tell whether a part of a record has arrived.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
+from asyncbatch._engine._event_loop import EventLoop
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._readiness import Poll
 from asyncbatch._engine.io._transport import SocketOwner
@@ -23,6 +25,7 @@ class LoopTransport(asyncio.BufferedProtocol):
     alone doubles the cost of a small exchange.
 
     Args:
+        calls: Told of the errors of callbacks, for which no task waits.
         buffer: The buffer to receive into. It may be shared: no code awaits between filling and
             emptying it.
         poll: Tells whether the socket can be read from.
@@ -31,6 +34,7 @@ class LoopTransport(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_buffer",
+        "_calls",
         "_closing",
         "_is_aborted",
         "_is_paused",
@@ -39,7 +43,8 @@ class LoopTransport(asyncio.BufferedProtocol):
         "_transport",
     )
 
-    def __init__(self, buffer: memoryview, poll: Poll, closing: Closing) -> None:
+    def __init__(self, calls: EventLoop, buffer: memoryview, poll: Poll, closing: Closing) -> None:
+        self._calls = calls
         self._owner: SocketOwner = _Early()
         self._buffer = buffer
         self._poll = poll
@@ -69,32 +74,45 @@ class LoopTransport(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Pass on what was received into the buffer."""
+        self._call(self._received, self._buffer[:nbytes])
+
+    def _received(self, content: memoryview) -> None:
         try:
-            self._owner.received(self._buffer[:nbytes])
+            self._owner.received(content)
         except MemoryError as exc:
-            # The event loop would call its exception handler, and not tell the owner why.
+            if self._is_aborted:
+                raise  # the owner has closed it: whether it has lost an exchange is not known
             self._owner.connection_lost(exc)
             self.abort()
 
     def eof_received(self) -> None:
         """Pass on the end of the peer's bytes."""
         if self._transport is not None:
-            self._owner.eof_received()
+            self._call(self._owner.eof_received)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass on the end of the connection, after an end of the bytes that was not reported."""
         if exc is None and self._transport is not None:
-            self._owner.eof_received()
-        self._owner.connection_lost(exc)
+            self._call(self._owner.eof_received)
+        self._call(self._owner.connection_lost, exc)
         self._closing.transport_lost(self)
 
     def pause_writing(self) -> None:
         """Tell the owner that bytes wait to be sent."""
-        self._owner.pause_writing()
+        self._call(self._owner.pause_writing)
 
     def resume_writing(self) -> None:
         """Tell the owner that no bytes wait any more."""
-        self._owner.resume_writing()
+        self._call(self._owner.resume_writing)
+
+    def _call(self, callback: Callable[..., object], *args: Any) -> None:
+        try:
+            callback(*args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            text = "a connection could not take what has happened to it"
+            self._calls.call_exception_handler({"message": text, "exception": error})
 
     # Called by the connection.
 

@@ -59,10 +59,24 @@ class Owner:
         self.told.append("resume")
 
 
+class Calls:
+    """An event loop that keeps the errors of callbacks."""
+
+    def __init__(self) -> None:
+        self.errors: list[BaseException] = []
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self.errors.append(context["exception"])
+
+
 @pytest.fixture
 def closing() -> Closing:
     loop: Any = SimpleNamespace()
     return Closing(loop)
+
+
+def transport_of(closing: Closing, calls: Any = None) -> LoopTransport:
+    return LoopTransport(calls, memoryview(bytearray(10)), never, closing)
 
 
 def receive(transport: LoopTransport, content: bytes) -> None:
@@ -72,7 +86,7 @@ def receive(transport: LoopTransport, content: bytes) -> None:
 
 def test_what_comes_before_there_is_an_owner_is_told_to_it(closing: Closing) -> None:
     """The event loop reads as soon as it has connected, into a buffer that others share."""
-    transport = LoopTransport(memoryview(bytearray(10)), never, closing)
+    transport = transport_of(closing)
     owner, error = Owner(), ConnectionResetError()
     transport.connection_made(Native())  # type: ignore[arg-type]
     receive(transport, b"one")
@@ -89,7 +103,7 @@ def test_what_comes_before_there_is_an_owner_is_told_to_it(closing: Closing) -> 
 
 def test_the_next_owner_reads_what_one_that_has_paused_has_left(closing: Closing) -> None:
     """As the owner of a tunnel does, which reads no more than the proxy's reply."""
-    transport, native = LoopTransport(memoryview(bytearray(10)), never, closing), Native()
+    transport, native = transport_of(closing), Native()
     first, second = Owner(), Owner()
     transport.connection_made(native)  # type: ignore[arg-type]
     transport.deliver_to(first)
@@ -105,7 +119,7 @@ def test_the_next_owner_reads_what_one_that_has_paused_has_left(closing: Closing
 
 def test_another_buffer_can_be_received_into(closing: Closing) -> None:
     """That of a body, which is not copied then."""
-    transport, lent = LoopTransport(memoryview(bytearray(10)), never, closing), bytearray(10)
+    transport, lent = transport_of(closing), bytearray(10)
     owner = Owner()
     transport.connection_made(Native())  # type: ignore[arg-type]
     transport.deliver_to(owner)
@@ -119,7 +133,7 @@ def test_another_buffer_can_be_received_into(closing: Closing) -> None:
 @pytest.mark.parametrize("end", ["eof_received", "connection_lost"])
 def test_an_end_before_there_is_an_owner_is_told_to_it(closing: Closing, end: str) -> None:
     """Or a connection that is none any more would be put to use."""
-    transport = LoopTransport(memoryview(bytearray(10)), never, closing)
+    transport = transport_of(closing)
     owner = Owner()
     transport.connection_made(Native())  # type: ignore[arg-type]
     if end == "eof_received":
@@ -133,7 +147,7 @@ def test_an_end_before_there_is_an_owner_is_told_to_it(closing: Closing, end: st
 
 def test_one_that_was_given_up_meanwhile_is_closed(closing: Closing) -> None:
     """The event loop may make a transport for somebody who is gone."""
-    transport, native = LoopTransport(memoryview(b""), never, closing), Native()
+    transport, native = transport_of(closing), Native()
     transport.abort()
     transport.connection_made(native)  # type: ignore[arg-type]
 
@@ -143,7 +157,7 @@ def test_one_that_was_given_up_meanwhile_is_closed(closing: Closing) -> None:
 def test_no_memory_for_what_was_received_ends_the_connection(closing: Closing) -> None:
     """With that as the reason, and not as an error of the event loop."""
     transport, native, owner = (
-        LoopTransport(memoryview(bytearray(9)), never, closing),
+        transport_of(closing),
         Native(),
         Owner(),
     )
@@ -161,31 +175,70 @@ def test_no_memory_for_what_was_received_ends_the_connection(closing: Closing) -
     assert native.is_aborted
 
 
-class Full(Owner):
-    """An owner without memory for what comes."""
+def test_an_error_after_the_owner_has_closed_it_is_reported(closing: Closing) -> None:
+    """Nobody knows what the owner has done with its exchange, and no task waits for the call."""
+    calls, owner, error = Calls(), Owner(), MemoryError()
+    transport = transport_of(closing, calls)
 
-    def received(self, content: bytes | memoryview) -> None:
-        raise MemoryError
+    def received(content: bytes | memoryview) -> None:
+        transport.abort()
+        raise error
 
-
-def test_an_owner_without_memory_for_what_came_loses_the_connection(closing: Closing) -> None:
-    """The event loop would tell nobody why."""
-    transport, owner, native = (
-        LoopTransport(memoryview(bytearray(9)), never, closing),
-        Full(),
-        Native(),
-    )
-    transport.connection_made(native)  # type: ignore[arg-type]
+    owner.received = received  # type: ignore[method-assign]
+    transport.connection_made(Native())  # type: ignore[arg-type]
     transport.deliver_to(owner)
     receive(transport, b"x")
 
-    assert [type(told[1]) for told in owner.told] == [MemoryError]
-    assert native.is_aborted
+    assert calls.errors == [error]
+    assert owner.told == []
+
+
+@pytest.mark.parametrize(
+    ("told", "args"),
+    [
+        ("eof_received", ()),
+        ("connection_lost", (None,)),
+        ("pause_writing", ()),
+        ("resume_writing", ()),
+    ],
+)
+def test_an_error_of_the_owner_is_reported(closing: Closing, told: str, args: Any) -> None:
+    """The event loop would log it, while a batch waits."""
+    calls, owner, error = Calls(), Owner(), ZeroDivisionError()
+
+    def fail(*_: object) -> None:
+        raise error
+
+    setattr(owner, told, fail)
+    transport = transport_of(closing, calls)
+    transport.connection_made(Native())  # type: ignore[arg-type]
+    transport.deliver_to(owner)
+    getattr(transport, told)(*args)
+
+    assert calls.errors == [error]
+
+
+@pytest.mark.parametrize("exit_type", [KeyboardInterrupt, SystemExit])
+def test_an_exit_goes_on_to_the_event_loop(closing: Closing, exit_type: Any) -> None:
+    """Which ends with it."""
+    calls, owner = Calls(), Owner()
+
+    def fail() -> None:
+        raise exit_type
+
+    owner.pause_writing = fail  # type: ignore[method-assign]
+    transport = transport_of(closing, calls)
+    transport.connection_made(Native())  # type: ignore[arg-type]
+    transport.deliver_to(owner)
+    with pytest.raises(exit_type):
+        transport.pause_writing()
+
+    assert calls.errors == []
 
 
 def test_without_a_transport_there_is_nothing_to_do(closing: Closing) -> None:
     """Before there is one, and after it was given up."""
-    transport = LoopTransport(memoryview(b""), never, closing)
+    transport = transport_of(closing)
     transport.write(b"x")
     transport.pause_reading()
     transport.resume_reading()

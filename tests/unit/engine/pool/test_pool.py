@@ -21,6 +21,7 @@ from asyncbatch._engine import (
     Origin,
     TimedOut,
 )
+from asyncbatch._engine.connect import _sockets
 from asyncbatch._engine.http11 import ResponseProtocol
 from asyncbatch._engine.io import _attach, _readiness
 from asyncbatch._engine.io._socket_transport import LITTLE
@@ -511,6 +512,9 @@ def test_an_engine_moves_to_a_new_loop_when_the_old_one_is_closed() -> None:
     assert asyncio.run(fetch()) == b"ok"
 
 
+@pytest.mark.skipif(
+    not _sockets.CAN_WATCH, reason="the event loop's own transports are closed with their objects"
+)
 @pytest.mark.parametrize("then", ["exchange", "aclose", "close_nowait"])
 def test_the_sockets_of_a_closed_loop_are_closed_by_the_next_call(then: str) -> None:
     """Also that of a response which was not read to its end, and is given up only then."""
