@@ -157,6 +157,19 @@ def portable(session: nox.Session, machine: str) -> None:
     session.run("pytest", f"--sockets-of={machine}", *arguments)
 
 
+@nox.session(python="3.14t")
+def free_threaded(session: nox.Session) -> None:
+    """Run the suite on a free-threaded Python, without the GIL; arguments go to pytest.
+
+    Some extensions of the tests would turn it on. Warnings filters are those of the whole process,
+    as elsewhere: some tests wait for a warning of another thread.
+    """
+    install_for_tests(session, "-e", ".", *group("test"))
+    session.env["PYTHON_GIL"] = "0"
+    session.env["PYTHON_CONTEXT_AWARE_WARNINGS"] = "0"
+    session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", EVERYWHERE]))
+
+
 @nox.session(python=PYTHONS[:1] or None)
 def lowest(session: nox.Session) -> None:
     """Run the suite at the lowest declared versions of what users install, on the oldest Python."""

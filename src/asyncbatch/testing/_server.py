@@ -144,7 +144,8 @@ class LoopbackServer:
     @property
     def requests(self) -> tuple[RecordedRequest, ...]:
         """Return the latest requests, in order, at most `record` of them."""
-        return tuple(self._requests)
+        # Copied by one call: without the GIL, a deque that grows cannot be iterated over.
+        return tuple(self._requests.copy())
 
     def statistics(self, host: int | None = None) -> ServerStatistics:
         """Return the figures of the server, or of one host."""

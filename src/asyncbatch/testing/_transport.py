@@ -83,7 +83,8 @@ class FaultTransport(httpx.AsyncBaseTransport):
     @property
     def requests(self) -> tuple[httpx.Request, ...]:
         """Return the latest requests, in order, at most `record` of them."""
-        return tuple(self._requests)
+        # Copied by one call: without the GIL, a deque that grows cannot be iterated over.
+        return tuple(self._requests.copy())
 
     @property
     def injected(self) -> dict[str, int]:

@@ -74,7 +74,7 @@ class LoopTransport(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Pass on what was received into the buffer."""
-        self._call(self._received, self._buffer[:nbytes])
+        self._tell_owner(self._received, self._buffer[:nbytes])
 
     def _received(self, content: memoryview) -> None:
         try:
@@ -88,24 +88,24 @@ class LoopTransport(asyncio.BufferedProtocol):
     def eof_received(self) -> None:
         """Pass on the end of the peer's bytes."""
         if self._transport is not None:
-            self._call(self._owner.eof_received)
+            self._tell_owner(self._owner.eof_received)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass on the end of the connection, after an end of the bytes that was not reported."""
         if exc is None and self._transport is not None:
-            self._call(self._owner.eof_received)
-        self._call(self._owner.connection_lost, exc)
+            self._tell_owner(self._owner.eof_received)
+        self._tell_owner(self._owner.connection_lost, exc)
         self._closing.transport_lost(self)
 
     def pause_writing(self) -> None:
         """Tell the owner that bytes wait to be sent."""
-        self._call(self._owner.pause_writing)
+        self._tell_owner(self._owner.pause_writing)
 
     def resume_writing(self) -> None:
         """Tell the owner that no bytes wait any more."""
-        self._call(self._owner.resume_writing)
+        self._tell_owner(self._owner.resume_writing)
 
-    def _call(self, callback: Callable[..., object], *args: Any) -> None:
+    def _tell_owner(self, callback: Callable[..., object], *args: Any) -> None:
         try:
             callback(*args)
         except (SystemExit, KeyboardInterrupt):
