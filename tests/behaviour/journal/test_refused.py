@@ -6,10 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 import asyncbatch
@@ -122,10 +123,17 @@ def test_the_synchronous_calls_resume(server: LoopbackServer, tmp_path: Path) ->
 async def test_a_second_batch_is_refused_at_once(server: LoopbackServer, tmp_path: Path) -> None:
     """Also one of the same fetcher; the first goes on, and a reader reads."""
     path = tmp_path / "run.db"
+    refused = anyio.Event()
+
+    async def first_input() -> AsyncIterator[str]:
+        yield server.url("/1")
+        await refused.wait()  # so that the first batch does not end before
+
     async with Fetcher() as fetcher:
-        async with fetcher.stream([server.url("/1")], journal=path) as stream:
+        async with fetcher.stream(first_input(), journal=path) as stream:
             with pytest.raises(JournalInUse, match="another batch of this program"):
                 await fetcher.fetch_many([server.url("/2")], journal=path)
+            refused.set()
             assert (await anext(stream)).ok
             with Journal.read(path) as reader:
                 assert reader.counts() == {"ok": 1}
