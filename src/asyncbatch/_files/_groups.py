@@ -62,7 +62,7 @@ class Groups:
         self._waiting: deque[StepCall] = deque()
         self._working = 0
         # Of each thread, by name: `loop`, which runs there and has calls of which no thread of
-        # these was told; and `quick_loop`, which has yet to make the calls in `quick`.
+        # these was told; and `quick_loop`, the last one that has yet to make those in `quick`.
         self._local = threading.local()
 
     def begin_call(self, call: StepCall) -> None:
@@ -70,9 +70,9 @@ class Groups:
         loop, local = call.loop, self._local
         if call.is_quick:
             if getattr(local, "quick_loop", None) is not loop:
-                # What a loop that has ended has left is not wanted any more.
+                # The deque of another loop of this thread stays with the callback of that loop.
                 local.quick_loop, local.quick = loop, deque()
-                loop.call_soon(self._make_quick)
+                loop.call_soon(self._make_quick, loop, local.quick)
             local.quick.append(call)
             return
         if getattr(local, "loop", None) is not loop:
@@ -80,23 +80,24 @@ class Groups:
             loop.call_soon(self._hand_over)
         self._waiting.append(call)
 
-    def _make_quick(self) -> None:
+    def _make_quick(self, loop: Any, quick: deque[StepCall]) -> None:
         """Make some of the quick calls, in their loop."""
         local = self._local
-        quick: deque[StepCall] = local.quick
         group: list[StepCall] = []
         weight = 0
         while quick and len(group) < AT_ONCE and weight < BYTES_AT_ONCE:
             group.append(quick.popleft())
             weight += group[-1].weight
         if quick:
-            local.quick_loop.call_soon(self._make_quick)
-        else:
+            loop.call_soon(self._make_quick, loop, quick)
+        elif getattr(local, "quick", None) is quick:
             local.quick_loop = None
         try:
-            self._make(group)
+            untold = self._make(group)
         finally:
             _end(group)
+        if untold is not None and not isinstance(untold, Exception):
+            raise untold  # as `KeyboardInterrupt`, which comes to this thread
 
     def _hand_over(self) -> None:
         """Have a thread make the calls that have been begun in a turn of the loop."""
@@ -115,8 +116,8 @@ class Groups:
             self._make(group)
             _tell(group)
 
-    def _make(self, group: list[StepCall]) -> None:
-        """Make the calls of a group."""
+    def _make(self, group: list[StepCall]) -> BaseException | None:
+        """Make the calls of a group; return an error that came when all of them had ended."""
         folders = OpenFolders()
         try:
             try:
@@ -126,6 +127,9 @@ class Groups:
         except BaseException as raised:  # no memory, for one: no call may be waited for forever
             for call in group:
                 call.fail(raised)
+            if all(call.error is not raised for call in group):
+                return raised
+        return None
 
     def _make_steps(self, group: list[StepCall], folders: OpenFolders) -> None:
         try:

@@ -7,7 +7,6 @@ it.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import os
@@ -123,12 +122,19 @@ class OpenFolders:
             return folder
 
     def close(self) -> None:
-        """Close all of them; nothing is raised."""
+        """Close all of them; nothing is raised but what interrupts the program."""
+        interrupt: BaseException | None = None
         for folder in self._folders.values():
             if folder is not None:
-                with contextlib.suppress(BaseException):  # their files are there all the same
+                try:
                     os.close(folder.fd)
+                except Exception:  # noqa: S110  # their files are there all the same
+                    pass
+                except BaseException as raised:
+                    interrupt = raised
         self._folders.clear()
+        if interrupt is not None:
+            raise interrupt
 
 
 def _opened(path: str) -> OpenFolder | None:

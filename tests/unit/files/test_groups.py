@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -384,6 +386,59 @@ def test_quick_calls_of_a_loop_that_has_ended_do_not_hold_up_the_next(syncer: No
     anyio.run(begin, "a")
 
     assert anyio.run(begin_and_wait, "b") == "b"
+
+
+def test_two_loops_of_a_thread_make_their_own_quick_calls(syncer: NoSyncer) -> None:
+    """As that of a notebook and one that runs inside it, or trio's as a guest of asyncio's."""
+    made = groups()
+
+    async def begin() -> list[Noted]:
+        calls = [Noted(number, []) for number in range(3 * _groups.AT_ONCE)]
+        for call in calls:
+            call.is_quick = True
+            made.begin_call(call)
+        return calls
+
+    async def end(calls: list[Noted]) -> None:
+        with anyio.fail_after(20):
+            await waited(*calls)
+
+    async def begin_and_end() -> None:
+        await end(await begin())
+
+    with contextlib.closing(asyncio.new_event_loop()) as outer:
+        calls = outer.run_until_complete(begin())
+        with contextlib.closing(asyncio.new_event_loop()) as inner:
+            inner.run_until_complete(begin_and_end())
+        outer.run_until_complete(end(calls))
+
+    assert [call.unwrap() for call in calls] == [str(number) for number in range(len(calls))]
+
+
+def test_ctrl_c_at_the_end_of_a_group_of_quick_calls_is_not_lost(
+    syncer: NoSyncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No call has taken it, since all have ended well."""
+    made = groups()
+
+    def interrupt(files: list[Any]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_groups, "close_files", interrupt)
+    calls: list[Noted] = []
+
+    async def begin_and_end() -> None:
+        calls.append(Noted("a", []))
+        calls[0].is_quick = True
+        made.begin_call(calls[0])
+        await waited(*calls)
+
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(begin_and_end())
+        loop.run_until_complete(waited(*calls))
+
+    assert calls[0].unwrap() == "a"
 
 
 def test_a_loop_that_ends_before_a_thread_was_told_does_not_hold_up_the_next(

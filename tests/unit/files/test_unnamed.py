@@ -239,3 +239,25 @@ def test_a_folder_that_cannot_be_used_is_closed(
     [fd] = opened
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         os.fstat(fd)
+
+
+def test_what_interrupts_the_program_is_raised_when_all_folders_are_closed(
+    folders: OpenFolders, folder: OpenFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop may be what closes them, and so Ctrl-C may come."""
+    other = folders.get(str(tmp_path / "other"))
+    assert other is not None
+    close = os.close
+
+    def interrupted(fd: int) -> None:
+        close(fd)
+        if fd == folder.fd:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_unnamed.os, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        folders.close()
+
+    for each in (folder, other):
+        with pytest.raises(OSError, match="descriptor"):
+            os.fstat(each.fd)
