@@ -41,7 +41,7 @@ SIZE = 16
 Locate: TypeAlias = Callable[[object], Any]
 """Returns the absolute URL of a request, as the client requests it."""
 
-# What the key of a later equal request ends with, so that it is longer than that of the first one.
+# What all other keys end with, so that they are longer than that of the first equal request.
 _AGAIN = b"+"
 
 # Ports that a plain URL may name although they are the default.
@@ -105,6 +105,10 @@ class Identifier:
     def nth(self, key: bytes, n: int) -> bytes:
         """Return the key of the `n`th request with an identity, from 0."""
         return key if n == 0 else self._digest([b"again", key, b"%d" % n]) + _AGAIN
+
+    def beside(self, key: bytes) -> bytes:
+        """Return the key for a result that does not replace the one with `key`."""
+        return self._digest([b"beside", key]) + _AGAIN
 
     def _of(self, item: object, *, is_keyed: bool) -> bytes:
         url = item if type(item) is str else plain_url(item)

@@ -22,6 +22,7 @@ from asyncbatch._journal._plain import PlainResults, url_of_plain
 from asyncbatch._journal._policy import JournalRules, ReuseDecision, may_be_repeated, statuses_of
 from asyncbatch._journal._record import file_of, kept_of, result_of
 from asyncbatch._journal._saved import destination_of, names_file, place_of
+from asyncbatch._journal._schema import naming_damage
 from asyncbatch._journal._store import Found, Store
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._folder import Folder
@@ -82,7 +83,16 @@ class Lookup:
         )
 
     def answers(self, store: Store, asked: Sequence[Asked]) -> Answers:
-        """Look requests up; only the first of them, if their bodies are large."""
+        """
+        Look requests up; only the first of them, if their bodies are large.
+
+        Raises:
+            JournalError: If the file cannot be read.
+        """
+        with naming_damage(store.shown):
+            return self._answers(store, asked)
+
+    def _answers(self, store: Store, asked: Sequence[Asked]) -> Answers:
         served: list[Result] = []
         others: list[Answer] = []
         room = MOST_BYTES
@@ -129,20 +139,19 @@ class Lookup:
         found = store.find(identities, identifier.nth, most_bytes, urls)
         with contextlib.closing(found):
             for place, (one, (index, item, key)) in enumerate(zip(found, asked, strict=False)):
-                refusal = errors.get(place)
-                if refusal is None and not one.is_same:
+                if (refusal := errors.get(place)) is not None:
+                    answers.append((one.key, rejected(item, index, refusal, self._lane)))
+                elif not one.is_same:
                     text = f"the key {key!r} is that of another request before this one"
-                    refusal = ValueError(text)
-                if refusal is not None:
-                    result = rejected(item, index, refusal, self._lane)
-                    answers.append((identifier.refused(item).key, result))
+                    result = rejected(item, index, ValueError(text), self._lane)
+                    answers.append((identifier.beside(one.key), result))
                 else:
                     served = self._served(store, one, index, item, now)
                     if served is None and one.record is not None:
                         again.append(identities[place].key)
                     key = one.key
                     if served is not None and not served.from_journal:
-                        key = identifier.refused(item).key  # its result stays where it is
+                        key = identifier.beside(key)  # its result stays where it is
                     answers.append((key, served))
         if again:
             store.send_again(again)

@@ -20,7 +20,7 @@ from asyncbatch._journal._bodies import Bodies, DamagedBody
 from asyncbatch._journal._earlier import COLUMNS
 from asyncbatch._journal._filesystem import refuse_network
 from asyncbatch._journal._record import result_of
-from asyncbatch._journal._schema import PLAIN, checked_path, naming, open_to_read
+from asyncbatch._journal._schema import PLAIN, checked_path, naming, naming_damage, open_to_read
 from asyncbatch._journal._store import head_of, record_in, remember
 from asyncbatch._values._request import Request
 from asyncbatch._values._result import Failure, Result
@@ -110,7 +110,8 @@ class JournalReader:
             row = self._connection.execute(
                 "SELECT value FROM settings WHERE name = 'options'"
             ).fetchone()
-        options: dict[str, Any] = {} if row is None else json.loads(row[0])
+        with naming_damage(self._shown):
+            options: dict[str, Any] = {} if row is None else json.loads(row[0])
         return options
 
     def entries(self, condition: str = "1") -> Iterator[Entry]:
@@ -127,7 +128,9 @@ class JournalReader:
             if not rows:
                 return
             for number, *row in rows:
-                yield self._entry(row, index)
+                with naming_damage(self._shown):
+                    entry = self._entry(row, index)
+                yield entry
                 last, index = number, index + 1
 
     def _entry(self, row: list[Any], index: int) -> Entry:

@@ -222,6 +222,21 @@ def naming(shown: str) -> Generator[None]:
         raise _refused(shown, error) from error
 
 
+@contextlib.contextmanager
+def naming_damage(shown: str) -> Generator[None]:
+    """
+    Name the journal in the error of a value in it that was never written.
+
+    SQLite does not notice it: its errors, and those of the system, are `OSError`s already.
+    """
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise NotAJournal(shown, _DAMAGED) from error
+
+
 def is_out_of_space(error: sqlite3.Error) -> bool:
     """Whether SQLite could not write for lack of space, or because of a limit on it."""
     name = getattr(error, "sqlite_errorname", "") or ""

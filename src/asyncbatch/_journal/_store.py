@@ -22,7 +22,7 @@ from asyncbatch._journal._earlier import AT_ONCE, COLUMNS, EarlierResults, RowAh
 from asyncbatch._journal._lock import FileLock
 from asyncbatch._journal._matches import Match, Matches
 from asyncbatch._journal._record import Record
-from asyncbatch._journal._schema import UNDONE, is_out_of_space, naming, open_journal
+from asyncbatch._journal._schema import UNDONE, is_out_of_space, naming, naming_damage, open_journal
 from asyncbatch._values._errors import JournalError
 
 BodiesTypes: TypeAlias = Literal["all", "ok", "none"]
@@ -133,7 +133,8 @@ class Store:
     def options(self) -> dict[str, Any]:
         """Return the options that the journal was last written with; `{}` if it is new."""
         found = self._setting("options")
-        options: dict[str, Any] = {} if found is None else json.loads(found)
+        with naming_damage(self.shown):
+            options: dict[str, Any] = {} if found is None else json.loads(found)
         return options
 
     def keep_options(self, options: Mapping[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,6 +23,8 @@ from asyncbatch import (
     JournalFull,
     JournalInUse,
     NotAJournal,
+    Request,
+    Result,
     SyncFetcher,
     fetch_many,
     fetch_many_sync,
@@ -105,6 +109,68 @@ def test_every_synchronous_call_raises(
         assert fetcher.fetch(server.url("/")).ok
 
     assert len(server.requests) == 1
+
+
+DAMAGES = [
+    "results SET times = x'00' WHERE kind IS NULL",
+    "results SET times = x'00' WHERE kind IS NOT NULL",
+    "results SET facts = '{' WHERE kind IS NOT NULL",
+    "results SET facts = '[]' WHERE kind IS NOT NULL",
+    "results SET kind = 'none of ours' WHERE kind IS NOT NULL",
+    "results SET head_id = 99 WHERE kind IS NULL",
+    "heads SET head = x'ff'",
+    "settings SET value = '{' WHERE name = 'options'",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_value_that_was_never_written_is_named(
+    server: LoopbackServer, tmp_path: Path, damage: str
+) -> None:
+    """SQLite does not notice it. Another batch of the fetcher goes on."""
+    path = tmp_path / "run.db"
+    server.on("/missing", Reply(404))
+    server.on("/slow", Reply(body="ok", delay=0.2))
+    urls = [server.url("/page"), server.url("/missing")]
+    await fetch_many(urls, journal=path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        assert connection.execute(f"UPDATE {damage}").rowcount > 0
+
+    others: list[Result] = []
+    async with Fetcher() as fetcher:
+
+        async def fetch_others() -> None:
+            others.extend(await fetcher.fetch_many([server.url("/slow")]))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fetch_others)
+            with pytest.raises(NotAJournal, match="it is damaged"):
+                await fetcher.fetch_many(urls, journal=path)
+            with (
+                pytest.raises(NotAJournal, match="it is damaged"),
+                Journal.read(path) as it,
+            ):
+                assert (list(it), it.options()) == ([], {})
+
+    assert [result.ok for result in others] == [True]
+
+
+async def test_each_refused_request_has_a_row(server: LoopbackServer, tmp_path: Path) -> None:
+    """Also several with one method and URL; the same run again adds none."""
+    path = tmp_path / "run.db"
+
+    def requests() -> list[Any]:
+        with_one_key = [
+            Request(server.url("/"), "POST", content=b"%d" % number, key="k") for number in range(3)
+        ]
+        one_shot = [Request(server.url("/"), "POST", content=iter([b"x"])) for _ in range(3)]
+        return [*with_one_key, *one_shot, *["ftp://a.test/"] * 2]
+
+    for _ in range(2):
+        results = await fetch_many(requests(), journal=path)
+        assert [result.kind for result in results] == [None, *["invalid_request"] * 7]
+        with Journal.read(path) as reader:
+            assert reader.counts() == {"ok": 1, "invalid_request": 7}
 
 
 def test_the_synchronous_calls_resume(server: LoopbackServer, tmp_path: Path) -> None:
