@@ -276,7 +276,7 @@ class Workers:
             self.wake_dispatcher()
 
     def file_ended(self, file: PendingMember) -> None:
-        """Remove a file whose request has its result, and wake who has work to do then."""
+        """Remove a file whose request has its result, and wake what may start work then."""
         if self.pending_files.remove(file) or not self.ledger.unfinished:
             self.wake_dispatcher()
         else:
