@@ -237,7 +237,7 @@ class Batch:
                 await self._dispatcher.relay_alone(encoded)
             if self._ledger.unfinished:
                 await self._work_alone()
-        except Exception as error:
+        except MemoryError as error:
             self._end_because_of(error)
             raise
         finally:
@@ -320,12 +320,12 @@ class Batch:
         """
         End the batch with an error of its tasks and callbacks.
 
-        An error that is nobody's, as for lack of memory, may have left hosts and slots half
-        changed, for which the other batches of the fetcher would wait: it ends them, too. Errors of
-        a journal are `OSError`s, and those that are no `Exception` come from code of the caller.
+        A lack of memory may have left hosts and slots half changed, for which the other batches of
+        the fetcher would wait: it ends them, too. Any other error may be of an object of the
+        caller's.
         """
         self.end_with(error)
-        if isinstance(error, Exception) and not isinstance(error, OSError):
+        if isinstance(error, MemoryError):
             self._shared.end_all(error)
 
     def end_with(self, error: BaseException) -> None:

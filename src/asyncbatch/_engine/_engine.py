@@ -67,6 +67,8 @@ class Engine:
         ends with it."""
         # Those that errors have closed, until their tasks have ended.
         self._broken: list[Pool] = []
+        self.in_clients: set[Exchange] = set()
+        """Exchanges that tasks of httpx's clients wait for, which no batch ends."""
 
     def begin(
         self,
@@ -239,7 +241,18 @@ class Engine:
         if self._pool is pool:
             self._pool = None
             self._broken = [*(each for each in self._broken if each.loop is pool.loop), pool]
-        return self._has_told(error)
+        has_told = self._has_told(error)
+        if not self.in_clients:
+            return has_told
+        pool.loop.call_soon(self._fail_lost, pool.loop, error)
+        return True
+
+    def _fail_lost(self, loop: EventLoop, error: BaseException) -> None:
+        """Fail the exchanges of clients that a pool has lost, which `error` has closed."""
+        failure = error if isinstance(error, Exception) else EngineClosed("the engine was closed")
+        for exchange in list(self.in_clients):
+            if exchange.future.get_loop() is loop and not exchange.future.done():
+                exchange.fail(failure, monotonic())
 
     def _has_told(self, error: BaseException) -> bool:
         return self.on_error is not None and self.on_error(error)

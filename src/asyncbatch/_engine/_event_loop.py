@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import anyio
 
 from asyncbatch._runtime import _event_loop as runtime
-from asyncbatch._runtime._event_loop import trio_loop
+from asyncbatch._runtime._event_loop import runs_on_trio, trio_loop
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -135,6 +135,11 @@ class EventLoop(Protocol):
     def is_closed(self) -> bool:
         """Return whether it will make no more calls."""
         ...
+
+
+def ends_loop(error: BaseException) -> bool:
+    """Whether an error of a callback ends the event loop; those of trio report all of them."""
+    return isinstance(error, KeyboardInterrupt | SystemExit) and not runs_on_trio()
 
 
 def running_loop() -> EventLoop:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
-from asyncbatch import Fetcher, Folder
+from asyncbatch import Fetcher, Folder, HTTPTransport, Request, Result
 from asyncbatch._batch._pending_file import PendingFile
 from asyncbatch._batch._worker import Worker
 from asyncbatch._batch._workers import Workers
@@ -175,3 +176,66 @@ async def test_an_error_in_what_batches_share_ends_all_of_them(
 
         assert has_failed()
         assert errors == 2
+
+
+async def test_a_client_on_the_transport_does_not_wait_for_a_lost_exchange(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its request fails with the error, and the next one is sent."""
+    server.on("/*", Reply(body="ok"))
+    async with httpx.AsyncClient(transport=HTTPTransport(), timeout=None) as client:
+        with monkeypatch.context() as patch, anyio.fail_after(20):
+            failing(patch, Exchange, "settle", 1)
+            with pytest.raises(MemoryError, match="injected"):
+                await client.get(server.url("/first"))
+        with anyio.fail_after(20):
+            assert (await client.get(server.url("/second"))).text == "ok"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_exit_in_a_callback_on_trio_ends_the_batch(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """As of a signal handler; the loop of a nursery does not end with it."""
+    received = Connection.received
+    count = 0
+
+    def receive(self: Connection, content: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 5:
+            raise error
+        received(self, content)
+
+    async def fetch() -> None:
+        async with LoopbackServer(default=Reply(body="ok")) as server, Fetcher() as fetcher:
+            with anyio.fail_after(20):
+                await fetcher.fetch_many([server.url(f"/{n}") for n in range(MANY)])
+
+    monkeypatch.setattr(Connection, "received", receive)
+    with pytest.raises(error):
+        anyio.run(fetch, backend="trio")
+
+
+async def test_an_error_of_an_object_of_the_caller_ends_no_other_batch(
+    server: LoopbackServer,
+) -> None:
+    """Its own request fails, as an `auth_flow` that yields no request shows."""
+    server.on("/slow", Reply(body="ok", delay=0.2))
+
+    class NoRequests(httpx.Auth):
+        def auth_flow(self, request: httpx.Request) -> Any:
+            yield "a text"
+
+    others: list[Result] = []
+    async with Fetcher(retry=None) as fetcher:
+
+        async def fetch_other() -> None:
+            others.extend(await fetcher.fetch_many([server.url("/slow")]))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fetch_other)
+            (failed,) = await fetcher.fetch_many([Request(server.url("/"), auth=NoRequests())])
+
+    assert not failed.ok
+    assert [other.ok for other in others] == [True]

@@ -118,10 +118,13 @@ class EnginePoolMixin:
             try:
                 if log is not None:
                     await log.report(exchange, trace)
+                self.engine.in_clients.add(exchange)
                 await exchange.future
             except BaseException:
                 self.engine.abandon(exchange)
                 raise
+            finally:
+                self.engine.in_clients.discard(exchange)
             if exchange.head is None:
                 raise error_of(exchange)
         except ExchangeError as exc:

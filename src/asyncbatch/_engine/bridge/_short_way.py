@@ -85,10 +85,13 @@ async def send_shortly(
                 request.extensions,
             )
             try:
+                pool.engine.in_clients.add(exchange)
                 await exchange.future
             except BaseException:
                 pool.engine.abandon(exchange)
                 raise
+            finally:
+                pool.engine.in_clients.discard(exchange)
             if exchange.head is None:
                 raise error_of(exchange)
         except ExchangeError as exc:

@@ -217,14 +217,12 @@ class Connector:
                 own_context = None if proxy is None else proxy.ssl_context
                 context = await self._context() if own_context is None else own_context
                 protocols = self.protocols.offered_to(origin) if proxy is None else HTTP11
+                encrypted, server_name = self._tls.encrypted, _server_name(origin)
+                phases.enter_phase("tls")
             except BaseException:
                 sock.close()
                 raise
-            encrypted = self._tls.encrypted
-            phases.enter_phase("tls")
-            return await attacher.attach_tls(
-                sock, context, _server_name(origin), encrypted, protocols
-            )
+            return await attacher.attach_tls(sock, context, server_name, encrypted, protocols)
 
         return await self._shake_hands(origin, phases, shake_hands)
 

@@ -30,6 +30,8 @@ MOST_THREADS = 256
 """Most threads at all: those that hang cannot be ended."""
 RELIEF_SECONDS = 1.0
 """Seconds that a call waits for a thread before another one beyond `MAX_THREADS` is started."""
+MEMORY_SECONDS = 0.05
+"""Seconds after which a thread tells its result again, if there was no memory for that."""
 MAX_ADDRESSES = 256
 """Most addresses of one name that are kept; a hostile name has thousands."""
 
@@ -128,7 +130,7 @@ class ConnectThreads:
             if not self._start(self._limit):
                 relief = loop.call_later(self._relief_seconds, self._relieve)
                 future.add_done_callback(lambda _: relief.cancel())
-        except RuntimeError as exc:
+        except (RuntimeError, MemoryError) as exc:
             self._refuse(future, exc)
         return future
 
@@ -140,7 +142,7 @@ class ConnectThreads:
             self._running += 1
         try:
             threading.Thread(target=self._work, name="asyncbatch-dns", daemon=True).start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             with self._lock:
                 self._running -= 1
             raise
@@ -149,10 +151,10 @@ class ConnectThreads:
     def _relieve(self) -> None:
         """Start another thread, if calls still wait for one."""
         if not self._calls.empty():
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(RuntimeError, MemoryError):
                 self._start(self._most)
 
-    def _refuse(self, future: Future[Any], error: RuntimeError) -> None:
+    def _refuse(self, future: Future[Any], error: Exception) -> None:
         """Fail the last call, unless a running thread will make it."""
         with self._lock:
             if self._running:
@@ -189,10 +191,15 @@ def _settle(
         else:
             future.set_result(result)  # type: ignore[arg-type]  # None only with an error
 
-    try:
-        loop.call_soon_threadsafe(settle)
-    except RuntimeError:
-        return  # the loop was closed, so that no task waits
+    while True:
+        try:
+            loop.call_soon_threadsafe(settle)
+        except RuntimeError:
+            return  # the loop was closed, so that no task waits
+        except MemoryError:  # tasks wait for the future, and this thread for memory
+            time.sleep(MEMORY_SECONDS)
+        else:
+            return
 
 
 class Resolver:

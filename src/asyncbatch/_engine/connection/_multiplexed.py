@@ -138,6 +138,8 @@ class MultiplexedConnection:
             if self._has_changed:
                 self._tell_pool()
         except MemoryError as error:
+            if self.origin_pool is None:
+                raise  # the pool does not know it yet, and closes its transport
             # Not left to the transport: what it has interrupted may have been to hand an exchange
             # on, which only the pool can end.
             self._pool.break_down(error)

@@ -11,11 +11,10 @@ from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Protocol, cast
 
-from asyncbatch._engine._event_loop import Future, Task, cancelled_class, running_loop
+from asyncbatch._engine._event_loop import Future, Task, cancelled_class, ends_loop, running_loop
 from asyncbatch._engine._exchange import SHORT_BODY, Exchange, Upload
 from asyncbatch._engine.http11 import LAST_CHUNK, InvalidRequest, encode_chunk
 from asyncbatch._engine.io._transport import Transport
-from asyncbatch._runtime._event_loop import runs_on_trio
 
 
 class PartialRequestConnection(Protocol):
@@ -173,7 +172,7 @@ async def send_upload(sending: PartialRequest, exchange: Exchange, upload: Uploa
     except cancelled_class():
         raise
     except BaseException as exc:
-        if not runs_on_trio() and isinstance(exc, KeyboardInterrupt | SystemExit):
+        if ends_loop(exc):
             raise
         # It may not be an `Exception`, but without this call the exchange would never end.
         sending.upload_ended(exchange, cast("Exception", exc))

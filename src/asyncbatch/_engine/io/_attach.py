@@ -61,9 +61,14 @@ class Attacher:
 
     def attach_nowait(self, sock: socket.socket) -> Transport | None:
         """Return a transport for a socket, or `None` if only the event loop can make one."""
-        if not self.can_watch:
-            return None
-        return SocketTransport(self._calls, self._watch, sock, self.buffer)
+        return self._watched(sock, self.buffer) if self.can_watch else None
+
+    def _watched(self, sock: socket.socket, buffer: memoryview) -> Transport:
+        try:
+            return SocketTransport(self._calls, self._watch, sock, buffer)
+        except BaseException:
+            sock.close()
+            raise
 
     async def attach(self, sock: socket.socket) -> Transport:
         """Return a transport for a socket."""
@@ -92,7 +97,7 @@ class Attacher:
         """
         lower: Transport
         if self.can_watch:
-            lower = SocketTransport(self._calls, self._watch, sock, encrypted)
+            lower = self._watched(sock, encrypted)
         else:
             lower = await self._attach_by_loop(sock, encrypted)
         return await self.attach_tls_over(lower, context, server_name, protocols)
@@ -135,7 +140,11 @@ class Attacher:
 
     async def _attach_by_loop(self, sock: socket.socket, buffer: memoryview) -> Transport:
         loop = cast("asyncio.AbstractEventLoop", self._loop)
-        transport = LoopTransport(self._calls, buffer, poll_of(sock), self._closing)
+        try:
+            transport = LoopTransport(self._calls, buffer, poll_of(sock), self._closing)
+        except BaseException:
+            sock.close()
+            raise
         inode = _inode(sock)
         try:
             await loop.create_connection(lambda: transport, sock=sock)

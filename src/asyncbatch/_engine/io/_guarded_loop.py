@@ -7,12 +7,11 @@ nothing will end; so it must not only be logged.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from asyncbatch._engine._event_loop import EventLoop, Future, Task, Timer
+from asyncbatch._engine._event_loop import EventLoop, Future, Task, Timer, ends_loop
 from asyncbatch._runtime._event_loop import is_virtual
 
 T = TypeVar("T")
@@ -27,12 +26,11 @@ class GuardedLoop:
         on_error: Called with an error. `KeyboardInterrupt` and `SystemExit` end asyncio's loops.
     """
 
-    __slots__ = ("_ends_by_exit", "_loop", "_on_error")
+    __slots__ = ("_loop", "_on_error")
 
     def __init__(self, loop: EventLoop, on_error: Callable[[BaseException], object]) -> None:
         self._loop = loop
         self._on_error = on_error
-        self._ends_by_exit = isinstance(loop, asyncio.AbstractEventLoop)
 
     @property
     def is_virtual(self) -> bool:
@@ -44,7 +42,7 @@ class GuardedLoop:
         try:
             callback(*args)
         except BaseException as error:
-            if self._ends_by_exit and isinstance(error, KeyboardInterrupt | SystemExit):
+            if ends_loop(error):
                 raise
             self._on_error(error)
 

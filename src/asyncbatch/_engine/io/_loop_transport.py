@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from asyncbatch._engine._event_loop import EventLoop
+from asyncbatch._engine._event_loop import EventLoop, ends_loop
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._readiness import Poll
 from asyncbatch._engine.io._transport import SocketOwner
@@ -108,9 +108,9 @@ class LoopTransport(asyncio.BufferedProtocol):
     def _tell_owner(self, callback: Callable[..., object], *args: Any) -> None:
         try:
             callback(*args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as error:
+            if ends_loop(error):
+                raise
             text = "a connection could not take what has happened to it"
             self._calls.call_exception_handler({"message": text, "exception": error})
 

@@ -15,7 +15,7 @@ from functools import partial
 from time import monotonic
 from typing import Protocol
 
-from asyncbatch._engine._event_loop import EventLoop
+from asyncbatch._engine._event_loop import EventLoop, ends_loop
 
 MAX_EVENTS = 128
 """Most sockets that are served in one turn of the event loop, so that others get their turn."""
@@ -232,9 +232,9 @@ class EpollWatch:
                 callback = callbacks.get(fd)
                 if callback is not None:
                     callback()
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as error:
+            if ends_loop(error):
+                raise
             # The other sockets are still ready, and are returned again in the next turn.
             _report(self._loop, error)
             return MAX_EVENTS
@@ -244,9 +244,9 @@ class EpollWatch:
 def _call(loop: EventLoop, on_readable: Callable[[], None]) -> None:
     try:
         on_readable()
-    except (SystemExit, KeyboardInterrupt):
-        raise
     except BaseException as error:
+        if ends_loop(error):
+            raise
         _report(loop, error)
 
 

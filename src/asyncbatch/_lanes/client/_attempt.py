@@ -168,7 +168,8 @@ class ClientAttempt:
     @property
     def url(self) -> Any:
         """The URL of the request in progress; `None` before there is one."""
-        return None if self._state.request is None else self._state.request.url
+        # What the caller's `auth_flow` has yielded may be anything.
+        return getattr(self._state.request, "url", None)
 
     def _build(self, limits: TimeLimits) -> Any:
         if type(self._item) is str:

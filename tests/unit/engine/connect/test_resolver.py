@@ -9,11 +9,13 @@ import socket
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 
 from asyncbatch._engine import ResolveFailed
 from asyncbatch._engine._event_loop import running_loop
+from asyncbatch._engine.connect import _resolver
 from asyncbatch._engine.connect._resolver import (
     CACHE_SECONDS,
     MAX_ADDRESSES,
@@ -309,19 +311,50 @@ async def test_there_is_an_end_to_the_threads_even_so() -> None:
     assert all(await aio.gather(*hanging))
 
 
+@pytest.mark.parametrize("error_type", [RuntimeError, MemoryError])
 async def test_a_thread_that_cannot_be_started_is_an_error_of_its_call(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, error_type: type[Exception]
 ) -> None:
     """The system may have no more threads; the next call tries to start one again."""
+
+    def cannot_start(_: threading.Thread) -> None:
+        raise error_type("no thread")
+
     threads = ConnectThreads(1)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", cannot_start)
         refused = threads.call(str)
 
-    with pytest.raises(OSError, match="can't start new thread") as caught:
+    with pytest.raises(OSError, match="no thread") as caught:
         await refused
     assert caught.value.errno == errno.EAGAIN
     assert await threads.call(lambda: "an answer") == "an answer"
+
+
+async def test_a_result_that_there_was_no_memory_to_tell_is_told_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Everybody who asks for the name waits for it."""
+    monkeypatch.setattr(_resolver, "MEMORY_SECONDS", 0.001)
+    loop, failed = running_loop(), 0
+
+    class Short:
+        """The running loop, without memory for the first calls from a thread."""
+
+        def create_future(self) -> Any:
+            return loop.create_future()
+
+        def call_soon_threadsafe(self, call: Any) -> None:
+            nonlocal failed
+            failed += 1
+            if failed < 3:
+                raise MemoryError
+            loop.call_soon_threadsafe(call)
+
+    monkeypatch.setattr(_resolver, "running_loop", Short)
+
+    assert await ConnectThreads().call(int, "5") == 5
+    assert failed == 3
 
 
 async def test_a_call_while_the_interpreter_exits_is_made_without_a_thread(

@@ -14,6 +14,7 @@ import trustme
 
 from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.connect import _sockets
+from asyncbatch._engine.io import _attach
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._loop_transport import LoopTransport
@@ -285,3 +286,29 @@ async def test_a_number_that_is_anothers_is_let_go(
     for other in others:
         assert other.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
         other.close()
+
+
+@pytest.mark.parametrize("is_blind", [False, True])
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_socket_that_no_memory_is_left_for_is_closed(
+    monkeypatch: pytest.MonkeyPatch, *, is_blind: bool, tls: bool
+) -> None:
+    """Whoever keeps the error would keep it open."""
+    one, _ = attacher(is_blind=is_blind)
+
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(_attach, "SocketTransport", no_memory)
+    monkeypatch.setattr(_attach, "LoopTransport", no_memory)
+    ours, theirs = socket.socketpair()
+    attaching = one.attach(ours)
+    if tls:
+        attaching.close()
+        context = ssl.create_default_context()
+        attaching = one.attach_tls(ours, context, "a.test", memoryview(b""), [])
+    with theirs:
+        with pytest.raises(MemoryError):
+            await attaching
+
+        assert ours.fileno() == -1
