@@ -14,10 +14,12 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from asyncbatch import Fetcher, Request, Result, Retry, Timing
+from asyncbatch._batch import _ledger
+from asyncbatch._lanes._direct import DirectLane
 from asyncbatch._lanes._relay import Relay
 from tests.properties.mixture import LIVE, Call, Limits
 from tests.properties.networks import OnLoopback, on_loopback
@@ -35,6 +37,9 @@ NONE = Limits(
     has_check=False,
     of_a=None,
 )
+BEGINNING = 1_000.0
+"""The wall time at which each batch begins."""
+
 KINDS = st.sampled_from(
     ["ok"] * 14 + ["500", "429", "503", "asked", "too long", "reset", "hang", "moved", "big"]
 )
@@ -50,10 +55,20 @@ CALLS = st.builds(
             {"method": "POST"},
             {"timeout": 0.1},
             {"headers": {"x": "y"}},
+            {"retry": None},
             {"url": "http://["},
         ]
     ),
 )
+
+# So many that a request replaces the one before it, which takes a host that has served some.
+OPENING = [Call("a", (("ok", 0.0),), {"headers": {"x": "y"}})] * 15
+ONE_BY_ONE = {"way": "list", "concurrency": 1, "deadline": None}
+
+
+def ends(kind: str, **options: Any) -> Call:
+    """Return a call all of whose tries end so."""
+    return Call("a", ((kind, 0.0),), options)
 
 
 def seen(result: Result) -> dict[str, Any]:
@@ -67,6 +82,8 @@ def seen(result: Result) -> dict[str, Any]:
         "error": (type(result.error), str(result.error)),
         "status": (result.status_code, result.reason_phrase, result.headers, result.content),
         "attempts": result.attempts,
+        "started": None if result.started is None else result.started.timestamp(),
+        "origin": (result.from_journal, result.path),
         "times": rounded(result.elapsed, *times_of(result.timing)),
         "history": [
             (each.status_code, str(each.error), rounded(each.delay, *times_of(each.timing)))
@@ -136,12 +153,18 @@ async def compare(calls: list[Call], way: str, concurrency: int, deadline: float
     with virtual_time(), pytest.MonkeyPatch.context() as patch:
         # Two requests may fail at one moment, in either order: all draw the same delay.
         patch.setattr(random, "random", lambda: 0.5)
+        # All batches begin at one time of day.
+        patch.setattr(_ledger, "epoch_of", lambda clock: BEGINNING - clock())
         async with on_loopback(NONE) as network:
             by_relay = await fetch(network, calls, way, concurrency, deadline)
             patch.setattr(Relay, "begin", lambda *_, **__: False)
             by_task = await fetch(network, calls, way, concurrency, deadline)
+            # The task of a worker that has a relay still takes responses as the relay does.
+            patch.setattr(DirectLane, "relays", lambda *_: None)
+            plainly = await fetch(network, calls, way, concurrency, deadline)
 
-    assert by_relay == by_task
+    assert by_relay == plainly
+    assert by_task == plainly
 
 
 @settings(
@@ -153,6 +176,11 @@ async def compare(calls: list[Call], way: str, concurrency: int, deadline: float
     concurrency=st.sampled_from([1, 1, 3]),
     deadline=st.sampled_from([None, None, 0.03, 0.5, 30.0]),
 )
+@example(calls=[*OPENING, ends("500", method="POST"), ends("500")], **ONE_BY_ONE)
+@example(calls=[*OPENING, ends("ok", method="POST"), ends("503", headers={"x": "y"})], **ONE_BY_ONE)
+@example(calls=[*OPENING, ends("503", retry=None), ends("503")], **ONE_BY_ONE)
+@example(calls=[*OPENING, ends("ok", retry=None), ends("503", headers={"x": "y"})], **ONE_BY_ONE)
+@example(calls=[*OPENING, ends("ok", retry=None, method="POST"), ends("503")], **ONE_BY_ONE)
 def run(calls: list[Call], way: str, concurrency: int, deadline: float | None) -> None:
     loop = asyncio.new_event_loop()
     try:
