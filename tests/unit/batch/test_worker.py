@@ -12,17 +12,20 @@ import attrs
 import httpx
 import pytest
 
-from asyncbatch import DeadlineExceeded, Fetcher, Request, Success
+from asyncbatch import DeadlineExceeded, FailureKind, Fetcher, Request, Retry, Success
 from asyncbatch._api import _setup
 from asyncbatch._batch import _worker
+from asyncbatch._batch._make_result import attempt_of, success_of
 from asyncbatch._batch._window import Window
 from asyncbatch._batch._worker import Worker
 from asyncbatch._lanes import Relay
 from asyncbatch._schedule import Job
-from asyncbatch._values._result import success
+from asyncbatch._values._outcome import Outcome
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.transports import HeldTransport, urls
 from tests.unit.batch.one_batch import OneBatch, run_workers, sharing
+
+URL = "http://a.test/x"
 
 
 @pytest.fixture
@@ -34,17 +37,72 @@ async def mixed() -> AsyncIterator[LoopbackServer]:
         yield server
 
 
-async def test_a_result_made_by_a_worker_is_like_one_of_success(mixed: LoopbackServer) -> None:
-    """`Worker` sets by hand what `success` sets: every field, and the class."""
-    async with Fetcher(retry=None) as fetcher:
-        result = (await fetcher.fetch_many([mixed.url("/200")] * 3))[2]
+@pytest.mark.any_loop
+@pytest.mark.parametrize("tries", [1, 2])
+async def test_a_result_made_by_a_worker_is_like_one_of_success_of(tries: int) -> None:
+    """`Worker.take_response` sets by hand what `success_of` sets: every field, and the class."""
+    response = httpx.Response(200, request=httpx.Request("GET", URL))
+    course = (1.0, 1.5, 2.0, 3.0, 4.0, None, None, None, 1)
+    failed = Outcome(status_code=503, kind=FailureKind.status, error=httpx.ReadError("x"))
+    async with sharing() as shared:
+        one = OneBatch(shared, ())
+        one.ledger.enter(URL, 3, one.clock())
+        job = one.start()
+        job.attempts, job.queued, job.throttled = tries, 0.25, 0.5
+        job.history = [attempt_of(job, failed, 1.0)] * (tries - 1) or None
+        now = job.first_started_at + 7.0
+        outcome = Outcome(response=response, content=b"x", timing=course)
+        expected = success_of(job, outcome, now, one.ledger.epoch)
 
-    names = [name for name in attrs.fields_dict(Success) if name not in {"_url", "_saved"}]
-    values = [getattr(result, name) for name in names]
-    made = success(*values)
-    assert type(result) is type(made) is Success
-    assert {name: getattr(result, name) for name in attrs.fields_dict(Success)} == {
-        name: getattr(made, name) for name in attrs.fields_dict(Success)
+        Worker(one.batch._workers, job).take_response(response, b"x", course, now)
+
+    (result,) = one.results
+    assert type(result) is type(expected) is Success
+    assert fields_of(result) == fields_of(expected)
+
+
+def fields_of(result: Success) -> dict[str, Any]:
+    """Return what is in all slots of a result."""
+    return {name: getattr(result, name) for name in attrs.fields_dict(Success)}
+
+
+@pytest.mark.any_loop
+@pytest.mark.parametrize(
+    "item",
+    [
+        pytest.param(URL, id="text"),
+        pytest.param(httpx.URL(URL), id="URL"),
+        pytest.param(httpx.Request("PUT", URL), id="request of httpx"),
+        pytest.param(Request(URL), id="request"),
+        pytest.param(Request(URL, "PATCH", content=b"x"), id="method"),
+        pytest.param(Request(URL, retry=None), id="no retry"),
+        pytest.param(Request(URL, retry=Retry(attempts=7)), id="retry"),
+    ],
+)
+async def test_a_request_that_replaces_another_is_like_one_that_was_entered(item: Any) -> None:
+    """`Worker` sets by hand what `Ledger.enter` sets: nothing is left of the one before."""
+    async with Fetcher(concurrency=1, deadline=60.0, trust_env=False) as fetcher:
+        shared: Any = fetcher._shared
+        plain, one = OneBatch(shared, [item]), OneBatch(shared, [item])
+        shared.attempter.lane.begin_batch(one.clock)
+        shared.slots.try_acquire()
+        one.ledger.enter(Request(URL, "POST", retry=Retry(attempts=3)), 5, one.clock())
+        job = one.start()
+        job.queued, job.throttled, job.history = 0.25, 0.5, [object()]
+        job.host.steady = True
+        worker, source = Worker(one.batch._workers, job), one.reader.source
+        replaced = worker._replace(job, source, one.clock() + 3.0, True)
+        plain.ledger.enter(item, 0, job.first_started_at)
+        entered = plain.batch._workers.next_job(job.first_started_at)
+        assert entered is not None
+        shared.slots.release()
+
+    # These are where it is in the schedule, which has not changed.
+    names = [name for name in Job.__slots__ if name not in {"queue", "since", "clock"}]
+    assert replaced is not None
+    assert job.queued > 0
+    assert {name: getattr(job, name) for name in names} == {
+        name: getattr(entered, name) for name in names
     }
 
 
