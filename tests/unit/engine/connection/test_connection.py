@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from time import monotonic
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from asyncbatch._engine import BodyStream, ExchangeLimits
+from asyncbatch._engine import BodyStream, Exchange, ExchangeLimits, Origin
+from asyncbatch._engine._exchange import NEVER
 from asyncbatch._engine.connection import _connection
+from asyncbatch._engine.connection._connection import Connection
 from asyncbatch._engine.http11 import ProtocolError, ResponseTooLarge, TruncatedResponse
 from tests import aio
 from tests.engines import engine_for, get, head_of, post, read_all, send_request
@@ -414,3 +418,54 @@ async def test_what_has_no_response_under_way_has_nothing_of_it() -> None:
         assert connection.take_body() == b""  # type: ignore[attr-defined]
         await get(engine, server)
         assert server.connections == 1
+
+
+class Rig:
+    """A connection without a network, which is given a request at the time 7."""
+
+    def __init__(self, deadline: float, observer: Any = None, body: bytes | None = None) -> None:
+        self.written: list[bytes] = []
+        self.next_at = 50.0
+        origin = Origin(False, "x", 80)
+        pool: Any = SimpleNamespace(in_use=())
+        transport: Any = SimpleNamespace(
+            poll=lambda _: False, poll_after_look=None, write=self.written.append
+        )
+        sweep: Any = self
+        self.connection = Connection(pool, origin, transport, sweep, pool, memoryview(b""))
+        future: Any = None
+        self.exchange = Exchange(
+            future, origin, b"GET", head_of(), body, ExchangeLimits(), deadline, False, 5.0
+        )
+        self.exchange.observer = observer
+        self.connection.start(self.exchange, 7.0)
+
+    def by(self, deadline: float) -> None:
+        """Be the sweep, whose next look is at `next_at`."""
+        self.next_at = min(self.next_at, deadline)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is in all slots; of an object, its type."""
+        found: dict[str, Any] = {"written": self.written, "next_at": self.next_at}
+        for owner in (self.connection, self.exchange):
+            for name in type(owner).__slots__:
+                value = getattr(owner, name, None)
+                is_plain = isinstance(value, (int, float, str, bytes, tuple))
+                found[f"{type(owner).__name__}.{name}"] = value if is_plain else type(value)
+        return found
+
+
+@pytest.mark.parametrize("body", [None, b"x"])
+@pytest.mark.parametrize("deadline", [40.0, 60.0, NEVER])
+def test_a_request_that_nobody_observes_leaves_what_an_observed_one_does(
+    monkeypatch: pytest.MonkeyPatch, deadline: float, body: bytes | None
+) -> None:
+    """What most requests do is written out: the times, the limit and the sweep agree."""
+    monkeypatch.setattr(_connection, "monotonic", lambda: 9.0)
+    told: list[str] = []
+    plain, observed = Rig(deadline, None, body), Rig(deadline, lambda *of: told.append(of[0]), body)
+    observed.exchange.observer = None
+
+    assert told == ["sent"]
+    assert observed.exchange.sent_at == 9.0
+    assert plain.state() == observed.state()
