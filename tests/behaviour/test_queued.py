@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 from asyncbatch import Fetcher, Results
+from asyncbatch.testing import LoopbackServer, Reply
 from tests.transports import run_virtually
+from tests.virtual_time import virtual_time
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -47,6 +49,21 @@ def test_an_input_at_hand_is_queued_while_no_slot_is_free(virtual, given):
     assert [r.timing.queued for r in results] == pytest.approx(expected, abs=0.05)
     assert [r.timing.throttled for r in results] == [0] * 9
     assert [r.elapsed for r in results] == pytest.approx([1] * 9, abs=0.05)
+
+
+def test_on_a_real_network_what_takes_the_place_of_another_has_been_queued_until_then():
+    """Without a task for each, a request is begun where the one before it ends."""
+
+    async def main() -> Results:
+        with virtual_time():
+            async with LoopbackServer() as server, Fetcher(concurrency=1, retry=None) as fetcher:
+                server.on("/", Reply().delayed(1.0))
+                return await fetcher.fetch_many([server.url("/")] * 20)
+
+    results = anyio.run(main)
+
+    assert [r.timing.queued for r in results] == pytest.approx(range(20), abs=0.05)
+    assert [r.elapsed for r in results] == pytest.approx([1] * 20, abs=0.05)
 
 
 def test_an_input_that_is_made_while_it_is_read_is_queued_from_then_on(virtual):
