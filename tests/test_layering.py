@@ -22,8 +22,8 @@ SOURCE = Path(asyncbatch.__path__[0])
 REPOSITORY = Path(__file__).parents[1]
 
 # Imports go down only, and the rooms on one row do not know each other. `_engine.http11` is a room
-# of its own: it reads what strangers send, and knows nothing. So does `_engine.http2`, by ngh2,
-# which only it knows; it gives heads in the form of `http11`.
+# of its own: it reads what strangers send, and knows nothing but the grammar of fields. So does
+# `_engine.http2`, by ngh2, which only it knows; it gives heads in the form of `http11`.
 HOUSE = """
     __main__
     _cli
@@ -37,7 +37,8 @@ HOUSE = """
     _lanes          _schedule   _progress
     _engine         _policies   _decoding   _files   _results
     _engine.http2
-    _engine.http11  _values     _runtime
+    _engine.http11
+    _values     _runtime
 """
 
 # The rooms of the engine, from what httpx sees down to what the kernel does: folders, and files
@@ -74,6 +75,9 @@ ONLY_IMPORTED_BY = {
 
 # What `testing` may import beside the public names: it says that its own are public.
 KNOWN_TO_TESTING = "asyncbatch._values._pickling."
+
+# What `_engine.http11` may import; it has patterns, and no imports of its own.
+KNOWN_TO_HTTP11 = "asyncbatch._values._fields."
 
 # Who may import a library. One that is not named here is free for all.
 LIBRARIES = {
@@ -203,6 +207,8 @@ def wrong_imports(tree: Tree, module: str) -> list[str]:
             wrong.append(f"{module} imports {other}: policies and the wire do not meet")
         elif module == "testing" and not is_public(tree, other):
             wrong.append(f"{module} imports {other}, which is not public")
+        elif module == "_engine.http11" and not only_knows(tree, module, other, KNOWN_TO_HTTP11):
+            wrong.append(f"{module} imports more of {other} than the grammar of fields")
         elif allowed is not None and module not in allowed:
             wrong.append(f"{module} imports {other}, which is for {sorted(allowed)} only")
     return wrong
@@ -210,9 +216,14 @@ def wrong_imports(tree: Tree, module: str) -> list[str]:
 
 def is_public(tree: Tree, other: str) -> bool:
     """Is all that `testing` imports of a room known to it?"""
-    package = f"{tree.package}.{other}."
-    names = {name for name in tree.imports["testing"] if name.startswith(package)}
-    return other == "__init__" or all(name.startswith(KNOWN_TO_TESTING) for name in names)
+    return other == "__init__" or only_knows(tree, "testing", other, KNOWN_TO_TESTING)
+
+
+def only_knows(tree: Tree, module: str, other: str, known: str) -> bool:
+    """Does all that a module imports of a room begin with `known`?"""
+    package = f"{tree.package}.{other}"
+    names = {name for name in tree.imports[module] if f"{name}.".startswith(f"{package}.")}
+    return all(name.startswith(known) for name in names)
 
 
 def meet(module: str, other: str) -> bool:
@@ -376,6 +387,16 @@ def test_the_house_has_one_place_for_each_room() -> None:
         ("_schedule/_x.py", "from .._engine import x", "policies and the wire do not meet"),
         ("_engine/http11/_x.py", "from asyncbatch._engine._y import x", "_engine, which is above"),
         ("_engine/http11/_x.py", "from .._errors import x", "_engine, which is above"),
+        (
+            "_engine/http11/_x.py",
+            "from asyncbatch._values._errors import x",
+            "more of _values than the grammar of fields",
+        ),
+        (
+            "_engine/http11/_x.py",
+            "from asyncbatch._runtime import x",
+            "more of _runtime than the grammar of fields",
+        ),
         (
             "testing/_x.py",
             "from asyncbatch._values._checks import x",

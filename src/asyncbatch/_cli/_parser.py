@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 import sys
 from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Any, NoReturn
 
 from asyncbatch import Rate, __version__
 from asyncbatch._cli._writer import TextOutput
+from asyncbatch._values._fields import TOKEN
 from asyncbatch._values._redaction import redacted
 
 DESCRIPTION = """\
@@ -39,8 +39,6 @@ Numbers in parentheses are defaults.
 Exit codes: 0, all succeeded; 1, a request failed, or a URL was not fetched; 2, wrong usage;
 130, interrupted; 141, the reader of the output closed it; 143, terminated.
 """
-# RFC 9110 §5.6.2.
-METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 SUFFIXES = {"k": 1024, "m": 1024**2, "g": 1024**3}
 
 
@@ -293,7 +291,7 @@ def _tries(text: str) -> int:
 
 
 def _method(text: str) -> str:
-    if not METHOD.fullmatch(text):
+    if not TOKEN.fullmatch(text):
         raise ArgumentTypeError(f"{text!r} is not a method; write one such as GET or HEAD")
     return text
 

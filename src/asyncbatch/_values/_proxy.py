@@ -17,14 +17,13 @@ from urllib.parse import unquote_to_bytes
 import attrs
 import httpx
 
+from asyncbatch._values._fields import TOKEN_BYTES, VALUE_BYTES
 from asyncbatch._values._redaction import redacted_url, shown
 from asyncbatch._values._urls import is_possible_host, text_of
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _LONGEST = 255  # RFC 1929 §2: a length is one byte
 
 _SCHEMES = "http://, https://, socks5:// or socks5h://"
@@ -126,7 +125,7 @@ def _of_native(given: Any) -> Proxy:
     url = given.url  # its scheme is one of ours: httpx takes no other
     fields = tuple((bytes(name), bytes(value)) for name, value in given.headers.raw)
     for name, value in fields:
-        if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+        if not (TOKEN_BYTES.fullmatch(name) and VALUE_BYTES.fullmatch(value)):
             raise ValueError(
                 f"the header {name!r} of the proxy cannot be sent: names are tokens, and values "
                 "have no control characters"

@@ -6,11 +6,10 @@ Adds the fields of a propagator to a request that does not have them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterable
 
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
+from asyncbatch._values._fields import ASCII_VALUE, TOKEN
+
 # Fields that no propagator may set: they say where a request goes, where it ends, and whose it is.
 _FRAMING = frozenset(
     {
@@ -38,7 +37,7 @@ def allowed_fields(
     fields = [
         (name, value)
         for name, value in injected.items()
-        if _NAME.fullmatch(name) and _VALUE.fullmatch(value) and name.lower() not in _FRAMING
+        if TOKEN.fullmatch(name) and ASCII_VALUE.fullmatch(value) and name.lower() not in _FRAMING
     ]
     # Every request has fields of its framing, so they say nothing about the trace.
     of_trace = {name.lower() for name in (*injected, *names)} - {_BAGGAGE} - _FRAMING

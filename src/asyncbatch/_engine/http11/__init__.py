@@ -1,7 +1,8 @@
 """
 A sans-IO HTTP/1.1 client core: encodes requests to bytes, and parses bytes to responses.
 
-It imports nothing of the project and no I/O. All bytes of peers are checked here.
+Of the project it imports the grammar of fields alone, and no I/O. All bytes of peers are checked
+here.
 """
 
 from __future__ import annotations

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 
+from asyncbatch._values._fields import BROKEN_LINE, TEXT_BYTES
+
 from ._body import GrowingBody
 from ._errors import ProtocolError, ResponseTooLarge, body_too_large
-from ._head import MAX_FIELDS, TEXT, are_field_lines, head_too_large, split_fields
+from ._head import MAX_FIELDS, are_field_lines, head_too_large, split_fields
 
 MAX_TRAILER_BYTES = 16 * 1024
 MAX_SIZE_LINE = 4 * 1024
@@ -22,10 +24,9 @@ OVERHEAD_PER_BYTE = 16
 
 # 64 bits, and any number of zeros before them. Extensions are ignored, but must not contain a line
 # end.
-_SIZE = rb"(?=[0-9A-Fa-f])0*+([1-9A-Fa-f][0-9A-Fa-f]{0,15})?[ \t]*+(?:;" + TEXT + rb"*+)?"
+_SIZE = rb"(?=[0-9A-Fa-f])0*+([1-9A-Fa-f][0-9A-Fa-f]{0,15})?[ \t]*+(?:;" + TEXT_BYTES + rb"*+)?"
 _SIZE_LINE = re.compile(_SIZE)
 _PARTIAL_SIZE_LINE = re.compile(rb"(?:" + _SIZE + rb")?\r?")
-_PARTIAL_TRAILER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
 
 
 class ChunkedProtocol:
@@ -181,7 +182,7 @@ class ChunkedProtocol:
             raise head_too_large()
         # Each byte is judged once, or 16 KiB that come one by one take seconds; but two bytes back,
         # so that a CR LF or a fold that was cut in two is seen whole.
-        if _PARTIAL_TRAILER.search(partial, max(0, self._seen - 2)) is not None:
+        if BROKEN_LINE.search(partial, max(0, self._seen - 2)) is not None:
             raise ProtocolError("malformed trailer field")
         self._pending = partial
         self._seen = len(partial)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from asyncbatch._values._fields import BROKEN_LINE, TCHAR_BYTES, TEXT_BYTES
+
 from ._errors import ProtocolError, ResponseTooLarge
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -30,15 +32,11 @@ _MAX_LENGTH_DIGITS = (
     18  # fits a signed 64-bit integer with room to add; zeros in front do not count
 )
 
-# RFC 9110 §5.6.2 (token) and §5.5 (field-value without its outer whitespace rule, obs-text
-# included). `[0-9]` on bytes, never `\d` or int() alone: those take signs, underscores and
-# digits of other scripts.
-TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-TEXT = rb"[\t\x20-\x7e\x80-\xff]"
-
-_FIELD_LINE = TOKEN + rb"++:" + TEXT + rb"*+\r\n"
+# `[0-9]` on bytes, never `\d` or int() alone: those take signs, underscores and digits of other
+# scripts.
+_FIELD_LINE = TCHAR_BYTES + rb"++:" + TEXT_BYTES + rb"*+\r\n"
 # Any minor version: an unknown higher one is read as the highest known (RFC 9110 §2.5).
-_STATUS_LINE = rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: (" + TEXT + rb"*+))?\r\n"
+_STATUS_LINE = rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: (" + TEXT_BYTES + rb"*+))?\r\n"
 
 # One pass over the whole block: 0.5 µs for six lines, half the cost of llhttp's callbacks from
 # Python. It refuses control characters in values and versions of other protocols, as llhttp does
@@ -46,10 +44,10 @@ _STATUS_LINE = rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: (" + TEXT + rb"*+))?\r\n"
 _HEAD = re.compile(_STATUS_LINE + rb"((?:" + _FIELD_LINE + rb")*+)")
 _STATUS = re.compile(_STATUS_LINE)
 _FIELDS = re.compile(rb"(?:" + _FIELD_LINE + rb")*+")
-_FIELD = re.compile(rb"(" + TOKEN + rb"++):(" + TEXT + rb"*+)\r\n")
+_FIELD = re.compile(rb"(" + TCHAR_BYTES + rb"++):(" + TEXT_BYTES + rb"*+)\r\n")
 _FRAMING = re.compile(
     rb"\r\n(content-length|transfer-encoding|content-encoding|connection|keep-alive):("
-    + TEXT
+    + TEXT_BYTES
     + rb"*+)",
     re.IGNORECASE,
 )
@@ -58,11 +56,6 @@ _IDLE_TIMEOUT = re.compile(rb"(?:^|[,; \t])timeout[ \t]*=[ \t]*\"?([0-9]{1,9})",
 
 # RFC 9113 §3.4: what a server that speaks HTTP/2 sends first, a SETTINGS frame of the connection.
 _SETTINGS = re.compile(rb"\x00..\x04\x00\x00\x00\x00\x00", re.DOTALL)
-
-# Bytes that an incomplete head must not contain: control characters, a line feed without its
-# carriage return, a carriage return without its line feed, a folded line.
-_IMPOSSIBLE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
-
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -199,7 +192,7 @@ def check_partial_head(partial: bytearray, seen: int) -> None:
             raise ProtocolError("HTTP/2 without being asked for it; http2=True offers it over TLS")
         raise ProtocolError(f"not an HTTP/1 response: {bytes(partial[:40])!r}")
     # Two bytes back, so that a CR LF or a fold in two pieces is seen whole.
-    bad = _IMPOSSIBLE.search(partial, max(0, seen - 2))
+    bad = BROKEN_LINE.search(partial, max(0, seen - 2))
     if bad is not None:
         raise ProtocolError(f"malformed response head at byte {bad.start()}")
     first = partial.find(b"\r\n", max(0, seen - 1) if seen else 0)

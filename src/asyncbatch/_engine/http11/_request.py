@@ -10,17 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from asyncbatch._values._fields import TCHAR_BYTES, TOKEN_BYTES, VALUE_BYTES
+
 from ._errors import InvalidRequest
-from ._head import TEXT, TOKEN
 
 IDEMPOTENT_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 """Methods with the same effect if sent twice (RFC 9110 §9.2.2)."""
 
-_METHOD = re.compile(TOKEN + rb"++")
 _TARGET = re.compile(rb"[\x21-\x7e]++")
-_VALUE = re.compile(TEXT + rb"*+")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
-_REQUEST_LINE = re.compile(TOKEN + rb"++ [\x21-\x7e]++ HTTP/1\.1\r\n")
+_REQUEST_LINE = re.compile(TCHAR_BYTES + rb"++ [\x21-\x7e]++ HTTP/1\.1\r\n")
 
 # Common names, which need no check, by their spellings.
 _KNOWN_NAMES: dict[bytes, str] = {
@@ -79,7 +78,7 @@ class RequestFields:
         Raises:
             InvalidRequest: the host contains a control character.
         """
-        if _VALUE.fullmatch(host) is None:
+        if VALUE_BYTES.fullmatch(host) is None:
             raise InvalidRequest("the value of the field 'host' holds a control character")
         return self._with(b"Host: %b\r\n%b" % (host, self.block))
 
@@ -103,7 +102,7 @@ def encode_request_line(method: bytes, target: bytes) -> bytes:
     line = b"%b %b HTTP/1.1\r\n" % (method, target)
     # Neither a token nor a target can contain a space, so the whole line is unambiguous.
     if _REQUEST_LINE.fullmatch(line) is None:
-        if _METHOD.fullmatch(method) is None:
+        if TOKEN_BYTES.fullmatch(method) is None:
             raise InvalidRequest(f"not a method: {method[:80]!r}")
         raise InvalidRequest(f"not a request target: {target[:80]!r}")
     return line
@@ -123,11 +122,11 @@ def encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> RequestFields:
     for name, value in fields:
         known = _KNOWN_NAMES.get(name)
         if known is None:
-            if _METHOD.fullmatch(name) is None:
+            if TOKEN_BYTES.fullmatch(name) is None:
                 raise InvalidRequest(f"not a field name: {name[:80]!r}")
             known = name.decode("ascii").lower()
         # The value may be a credential, so it is not shown.
-        if _VALUE.fullmatch(value) is None:
+        if VALUE_BYTES.fullmatch(value) is None:
             raise InvalidRequest(f"the value of the field {known!r} holds a control character")
         if known == "host":
             if has_host:

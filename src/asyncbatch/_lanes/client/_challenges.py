@@ -12,7 +12,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+from asyncbatch._values._fields import TCHAR
+
+_NAME = TCHAR + "+"
 _SCHEME = re.compile(rf"[ \t,]*({_NAME})(?:[ \t]+|(?=,)|\Z)")
 _PARAMETER = re.compile(
     rf'[ \t]*({_NAME})[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|{_NAME})[ \t]*(?:,[ \t,]*|\Z)'

@@ -7,7 +7,6 @@ httpx's. Where they could differ, `compose` returns `None`, and httpx builds the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from asyncbatch._lanes.request._json_body import description_of, json_encoder
 from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads, RequestBuilder
 from asyncbatch._lanes.request._ranges import RANGE
 from asyncbatch._lanes.request._upload import check_form
+from asyncbatch._values._fields import ASCII_VALUE, TOKEN
 from asyncbatch._values._plain_urls import split_plain
 from asyncbatch._values._request import UNSET, Request, text_of_url
 from asyncbatch._values._timeouts import TimeLimits
@@ -28,8 +28,6 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 # Without a body, httpx sends `Content-Length: 0` with these.
 _EXPECT_BODY = frozenset({"POST", "PUT", "PATCH"})
 
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
 # Fields that affect the connection, the end of the body or the kind of response.
 _MEANINGFUL = frozenset(
     {
@@ -183,7 +181,7 @@ def _lines(headers: Any) -> dict[str, bytes] | None:
     for name, value in headers.items():
         if type(name) is not str or type(value) is not str:
             return None
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        if not TOKEN.fullmatch(name) or not ASCII_VALUE.fullmatch(value):
             return None
         lowered = name.lower()
         if lowered in _MEANINGFUL or lowered in lines:

@@ -13,6 +13,7 @@ from typing import Any
 
 from asyncbatch._engine.http11 import InvalidRequest, encode_fields
 from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._values._fields import CONTROL_BYTES, TOKEN_BYTES
 from asyncbatch._values._redaction import has_at, shown
 from asyncbatch._values._urls import (
     ABSOLUTE,
@@ -32,17 +33,15 @@ Host and port (RFC 3986 §3.2.3). httpx passes the port to `int`, which accepts 
 A single bracket matches, since httpx refuses it itself.
 """
 
-# RFC 9110 §5.6.2.
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
 _FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
-# RFC 9110 §5.5: no control characters except the tab, and no blanks around the value.
-_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]\Z")
+# RFC 9110 §5.5: no control characters except the tab, and no blanks around the value. A receiver
+# strips those, so that `VALUE_BYTES` has them; a sender must not write them.
+_BAD_VALUE = re.compile(CONTROL_BYTES + rb"|^[ \t]|[ \t]\Z")
 
 # Finds every bad value in a text of all values, each between two bytes 0x80, in one search instead
 # of one for each. A value with such a byte of its own may be found without being bad.
-_SUSPECT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\x80[ \t]|[ \t]\x80")
+_SUSPECT = re.compile(CONTROL_BYTES + rb"|\x80[ \t]|[ \t]\x80")
 
 # Names that need no check, because they are in nearly every request; none is about framing.
 _USUAL = frozenset(
@@ -183,7 +182,9 @@ def _check_fields(native: Any, binding: Binding) -> tuple[list[tuple[bytes, byte
     """Check method and fields; return the fields, and the names of those about framing."""
     refused = binding.library.LocalProtocolError
     method = native.method
-    if method not in _METHODS and not _TOKEN.fullmatch(method.encode("utf-8", "surrogateescape")):
+    if method not in _METHODS and not TOKEN_BYTES.fullmatch(
+        method.encode("utf-8", "surrogateescape")
+    ):
         raise refused(f"the method is no token: {method[:100]!r}", request=native)
     fields: list[tuple[bytes, bytes]] = native.headers.raw
     framing = []
@@ -192,7 +193,7 @@ def _check_fields(native: Any, binding: Binding) -> tuple[list[tuple[bytes, byte
             continue
         if name.lower() in _FRAMING:
             framing.append(name)
-        elif not _TOKEN.fullmatch(name):
+        elif not TOKEN_BYTES.fullmatch(name):
             raise refused(f"the name of a header is no token: {name[:100]!r}", request=native)
     if not _SUSPECT.search(b"\x80".join([b"", *[value for _, value in fields], b""])):
         return fields, framing

@@ -319,7 +319,7 @@ def test_trailers_that_come_byte_by_byte_are_looked_at_once(
             nonlocal looked_at
             looked_at += len(partial) - start
 
-    monkeypatch.setattr("asyncbatch._engine.http11._chunked._PARTIAL_TRAILER", Counting())
+    monkeypatch.setattr("asyncbatch._engine.http11._chunked.BROKEN_LINE", Counting())
     trailers = b"X-Trailer: some of them\r\n" * 200
     protocol = ResponseProtocol()
     protocol.begin_response()
