@@ -19,9 +19,10 @@ import httpx
 
 from asyncbatch._values._fields import TOKEN_BYTES, VALUE_BYTES
 from asyncbatch._values._redaction import redacted_url, shown
-from asyncbatch._values._urls import is_possible_host, text_of
+from asyncbatch._values._urls import DEFAULT_PORTS, is_possible_host, text_of
 
-DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+PROXY_PORTS = {**DEFAULT_PORTS, "socks5": 1080, "socks5h": 1080}
+"""The schemes of proxies, which may speak SOCKS5 too, and their default ports."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LONGEST = 255  # RFC 1929 §2: a length is one byte
@@ -108,7 +109,7 @@ def proxy_of(given: object) -> Proxy:
 @functools.lru_cache(maxsize=4096)
 def _of_text(text: str) -> Proxy:
     found = _SCHEME.match(text)
-    if found is None or found[1].lower() not in DEFAULT_PORTS:
+    if found is None or found[1].lower() not in PROXY_PORTS:
         raise ValueError(f"proxy must be a URL that begins with {_SCHEMES}, not {shown(text)}")
     try:
         url = httpx.URL(text)
@@ -141,7 +142,7 @@ def _checked(
     ssl_context: ssl.SSLContext | None = None,
 ) -> Proxy:
     host = url.raw_host.decode("ascii").strip("[]")
-    port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
+    port = PROXY_PORTS[url.scheme] if url.port is None else url.port
     if not host:
         raise _wrong(str(url), "there is no host")
     if not is_possible_host(host):

@@ -13,6 +13,7 @@ import unicodedata
 from asyncbatch._values._redaction import redacted_url
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+"""The schemes of origins, and their default ports; `_proxy` has those of proxies."""
 
 BLANKS = "".join(map(chr, range(0x21)))
 """
