@@ -197,6 +197,14 @@ def test_the_version_is_that_of_the_distribution() -> None:
     assert asyncbatch.__version__ == importlib.metadata.version("asyncbatch")
 
 
+def test_the_version_loads_nothing_else() -> None:
+    """It is asked for by programs that send nothing, and is then there as any other name."""
+    before = loaded_by("import asyncbatch")
+    loaded = loaded_by("import asyncbatch; asyncbatch.__version__; vars(asyncbatch)['__version__']")
+
+    assert loaded - before == {"asyncbatch._values._version"}
+
+
 def test_importing_needs_no_optional_library() -> None:
     """`import asyncbatch` loads nothing that only some of its users need."""
     # httpx loads its own command line, and rich with it, where click is installed.

@@ -63,9 +63,7 @@ if TYPE_CHECKING:
         fetch_many_sync,
         is_public,
     )
-
-__version__ = "0.1.0"
-"""The installed version."""
+    from asyncbatch._values._version import __version__
 
 __all__ = [
     "AddressBlocked",
@@ -136,6 +134,11 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "__version__":
+            global __version__
+            from asyncbatch._values._version import __version__
+
+            return __version__
         from asyncbatch import _entry_points
         from asyncbatch._values._pickling import publish
 

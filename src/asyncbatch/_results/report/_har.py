@@ -21,12 +21,12 @@ import httpx
 
 from asyncbatch._results._record import encodable, to_be_read
 from asyncbatch._results._table_file import PathTypes, TableFile
-from asyncbatch._results.report._version import version
 from asyncbatch._values._errors import message_of
 from asyncbatch._values._masking import masked_fields, masked_text, masked_url
 from asyncbatch._values._redaction import MASK
 from asyncbatch._values._result import Failure, Result, asked_url_of
 from asyncbatch._values._timing import Timing
+from asyncbatch._values._version import __version__
 
 # About one connection only (RFC 9113 §8.2.2), and `Host`, which is in the URL.
 _NOT_IN_HTTP2 = {
@@ -95,7 +95,7 @@ def _head() -> dict[str, Any]:
     """Return what an archive has beside its entries."""
     return {
         "version": "1.2",
-        "creator": {"name": "asyncbatch", "version": version()},
+        "creator": {"name": "asyncbatch", "version": __version__},
     }
 
 

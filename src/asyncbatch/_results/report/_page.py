@@ -15,7 +15,7 @@ from asyncbatch._results.report._figures import Figures
 from asyncbatch._results.report._markup import escaped, plural
 from asyncbatch._results.report._style import STYLE
 from asyncbatch._results.report._time_sections import over_time, slowest_requests, why
-from asyncbatch._results.report._version import version
+from asyncbatch._values._version import __version__
 
 
 def page_of(figures: Figures, part: str | None = None) -> str:
@@ -61,7 +61,7 @@ def _about(figures: Figures, part: str | None) -> str:
 
 
 def _footer(figures: Figures) -> str:
-    notes = [f"asyncbatch {escaped(version())}."]
+    notes = [f"asyncbatch {escaped(__version__)}."]
     if figures.from_journal:
         kept = plural(figures.from_journal, "result")
         notes.append(f"Taken from the journal: {kept}, whose times are not those of this batch.")
