@@ -16,7 +16,13 @@ from pathlib import Path
 import pytest
 
 import asyncbatch
-from tests.import_graph import Graph, circles, imports_between_files
+from tests.import_graph import (
+    Graph,
+    asked_by_name,
+    circles,
+    hidden_imports,
+    imports_between_files,
+)
 
 SOURCE = Path(asyncbatch.__path__[0])
 REPOSITORY = Path(__file__).parents[1]
@@ -97,6 +103,17 @@ LIBRARIES = {
     "opentelemetry": {"telemetry"},
 }
 
+# Who finds the name of a library at run time, and so asks for it by that. It is never one of ours.
+NAMING_LIBRARIES = {
+    "asyncbatch._decoding._brotli",  # the one of two that is installed
+    "asyncbatch._decoding._zstd",  # the one of three
+    "asyncbatch._engine.bridge._pristine",  # the module of a method of httpcore
+    "asyncbatch._engine.bridge._transports",  # httpcore or httpcore2
+    "asyncbatch._lanes.client._binding",  # httpx or httpx2
+    "asyncbatch._results._arrow",  # an extra
+    "asyncbatch._values._pickling",  # httpx or httpx2
+}
+
 # What decides takes the time, the bytes and the dice as arguments, and so needs none of these.
 PURE = POLICIES | {"_engine.http11", "_engine.http2", "_decoding"}
 IMPURE_LIBRARIES = {
@@ -140,7 +157,12 @@ class Tree:
         imports = self.imports.setdefault(module, set())
         coroutine_functions = self.coroutine_functions.setdefault(module, [])
         attributes = self.attributes.setdefault(module, set())
-        for node in ast.walk(ast.parse(path.read_text())):
+        tree = ast.parse(path.read_text())
+        for asked in asked_by_name(tree, ".".join((self.package, *inside)), ".".join(package)):
+            # A library is asked for so where it may be missing, or its types are in the way.
+            if (asked.name or "").partition(".")[0] == self.package:
+                imports.add(asked.name or "")
+        for node in ast.walk(tree):
             match node:
                 case ast.Attribute():
                     attributes.add(node.attr)
@@ -320,6 +342,17 @@ def test_no_files_import_one_another_in_a_circle(root: Path) -> None:
     assert [sorted(circle) for circle in found] == []
 
 
+def test_no_file_asks_for_ours_in_a_hidden_way() -> None:
+    """What a file of ours knows of another can be read in its import statements."""
+    assert hidden_imports(SOURCE, NAMING_LIBRARIES) == []
+
+
+@pytest.mark.parametrize("module", sorted(NAMING_LIBRARIES))
+def test_who_is_said_to_name_libraries_does(module: str) -> None:
+    """A file that no longer does is taken from the list."""
+    assert hidden_imports(SOURCE, NAMING_LIBRARIES - {module})
+
+
 def test_the_rooms_of_the_engine_know_only_those_below() -> None:
     """Each file of the engine has its room, and imports from there and from lower rows."""
     graph = imports_between_files(SOURCE / "_engine", "asyncbatch._engine")
@@ -377,6 +410,11 @@ def test_the_house_has_one_place_for_each_room() -> None:
         ("_values/_x.py", "def f():\n from .. import _batch", "_batch, which is above"),
         ("_values/_x.py", "import asyncbatch", "_values imports __init__, which is above"),
         ("_values/_x.py", "from asyncbatch import Request", "__init__, which is above"),
+        (
+            "_values/_x.py",
+            "from importlib import import_module as load\ndef f():\n load('asyncbatch._batch')",
+            "_batch, which is above",
+        ),
         (
             "_values/_x.py",
             "import asyncbatch._runtime",
@@ -447,6 +485,68 @@ def test_a_package_that_asks_for_its_modules_by_name_knows_them_all(tmp_path: Pa
     graph = imports_between_files(_package(tmp_path, {"__init__.py": ask, "_batch.py": ""}))
 
     assert "asyncbatch._batch" in graph["asyncbatch"]
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("import sys\nsys.modules['asyncbatch'].x", "_x.py:2 takes asyncbatch from sys.modules"),
+        ("import sys\nsys.modules['asyncbatch._y']", "_x.py:2 takes asyncbatch._y from"),
+        ("import sys\nsys.modules.get('asyncbatch._y')", "_x.py:2 takes asyncbatch._y from"),
+        ("import sys as s\ns.modules['asyncbatch']", "_x.py:2 takes asyncbatch from"),
+        ("from sys import modules\nmodules['asyncbatch']", "_x.py:2 takes asyncbatch from"),
+        ("from sys import modules as m\nm['asyncbatch']", "_x.py:2 takes asyncbatch from"),
+        ("import sys\nsys.modules[__name__.partition('.')[0]]", "_x.py:2 finds a name at run"),
+        ("import sys\nloaded = sys.modules", "_x.py:2 finds a name at run time"),
+        ("import importlib\nimportlib.import_module('asyncbatch.' + y)", "_x.py:2 finds a name"),
+        ("import importlib as i\ni.import_module(f'asyncbatch.{y}')", "_x.py:2 finds a name"),
+        ("import importlib\nimportlib.import_module(f'{__name__}.{y}')", "_x.py:2 finds a name"),
+        ("from importlib import import_module\nimport_module(name=y)", "_x.py:2 finds a name"),
+        ("from importlib import import_module as m\nm(y)", "_x.py:2 finds a name at run time"),
+        ("import importlib\nload = importlib.import_module", "_x.py:2 finds a name at run time"),
+        ("__import__(y)", "_x.py:1 finds a name at run time"),
+        ("import builtins\nbuiltins.__import__(y)", "_x.py:2 finds a name at run time"),
+    ],
+)
+def test_a_hidden_import_is_found(tmp_path: Path, source: str, complaint: str) -> None:
+    """However it is hidden."""
+    (found,) = hidden_imports(_package(tmp_path, {"_x.py": source}))
+
+    assert found.startswith(complaint)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import sys\nsys.modules.get('sniffio')",
+        "import importlib\nimportlib.import_module('pyarrow.compute')",
+        "import importlib\nimportlib.import_module('asyncbatch._batch')",
+        "__import__('asyncbatch._batch')",
+    ],
+)
+def test_a_name_that_is_written_down_hides_nothing(tmp_path: Path, source: str) -> None:
+    """It is that of a library, or counts as an import."""
+    assert hidden_imports(_package(tmp_path, {"_x.py": source})) == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "importlib.import_module('asyncbatch._batch')",
+        "i.import_module('asyncbatch._batch')",
+        "load('asyncbatch._batch')",
+        "load('._batch', 'asyncbatch')",
+        "load(name='asyncbatch._batch')",
+        "__import__('asyncbatch._batch')",
+        "__import__('asyncbatch._batch', fromlist=['x']).x",
+    ],
+)
+def test_a_module_asked_for_by_its_name_is_imported(tmp_path: Path, call: str) -> None:
+    """Under whatever name the means was imported."""
+    means = "import importlib, importlib as i\nfrom importlib import import_module as load\n"
+    graph = imports_between_files(_package(tmp_path, {"_x.py": f"{means}{call}"}))
+
+    assert graph["asyncbatch._x"] == {"asyncbatch._batch"}
 
 
 def test_imports_in_one_direction_are_no_circle(tmp_path: Path) -> None:
