@@ -24,6 +24,7 @@ from asyncbatch._engine import (
 )
 from asyncbatch._engine.connect._protocols import Protocols
 from asyncbatch._engine.connection import _multiplexed, _signs_of_life
+from asyncbatch._engine.connection._multiplexed import MultiplexedConnection
 from asyncbatch._engine.connection._resend import MAX_REFUSALS
 from asyncbatch._engine.http11 import (
     InvalidRequest,
@@ -972,6 +973,32 @@ async def test_what_was_not_written_is_sent_on_another_connection(
 
     assert one.content == b"/again"
     assert server.connections == 2
+
+
+async def test_no_memory_for_the_first_bytes_leaves_no_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server's settings may come with the handshake, before the pool knows the connection."""
+    deliver_to = TLSTransport.deliver_to
+
+    def settings_changed(_: object) -> None:
+        raise MemoryError("injected")
+
+    def deliver_with_settings(transport: TLSTransport, owner: Any) -> None:
+        deliver_to(transport, owner)
+        monkeypatch.setattr(TLSTransport, "deliver_to", deliver_to)
+        with monkeypatch.context() as patch:
+            patch.setattr(MultiplexedConnection, "settings_changed", settings_changed)
+            owner.received(b"\0\0\0\x04\0\0\0\0\0")
+
+    monkeypatch.setattr(TLSTransport, "deliver_to", deliver_with_settings)
+    async with serve_http2() as server, http2_engine() as engine:
+        with pytest.raises(MemoryError, match="injected"):
+            await get(engine, server.origin)
+        assert engine.counts()["connections"] == 0
+        one = await get(engine, server.origin, "/again")
+
+    assert one.content == b"/again"
 
 
 async def test_no_memory_for_what_came_is_not_the_servers_fault() -> None:
