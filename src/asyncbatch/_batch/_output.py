@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import sys
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol, Self
@@ -107,9 +108,9 @@ _index_of = operator.attrgetter("index")
 _LEFT = "the stream has been left; read its results inside the async with"
 
 
-class Delivered(ResultStream):
+class BoundedOutput(ABC):
     """
-    Hands results to a consumer; at most `backlog` of them wait.
+    Keeps at most `backlog` results waiting, in completion order or in that of the input.
 
     In completion order, a request may start while the requests in flight and the waiting results
     are fewer than `backlog`. In input order, a request may be *read* while the requests read and
@@ -117,16 +118,69 @@ class Delivered(ResultStream):
     earlier request that in turn waits for them.
     """
 
-    def __init__(self, *, ordered: bool, backlog: int, report: ReportWriter | None = None) -> None:
+    def __init__(self, *, ordered: bool, backlog: int) -> None:
         self.is_bounded = True
         self._ordered = ordered
         self._backlog = backlog
+        self._early: dict[int, Result] = {}  # in input order: results before their turn
+        self._next_index = 0
+
+    @abstractmethod
+    def _room_beside(self, others: int) -> int:
+        """
+        Return for how many results there is room beside those that wait and `others`.
+
+        A refusal, which is 0 or less, is remembered: the batch must be notified of room.
+        """
+
+    @abstractmethod
+    def _give(self, result: Result) -> None:
+        """Hand a result over, whose turn it is."""
+
+    def room(self, unfinished: int, running: int) -> int:
+        """Return for how many results, whose requests are not sent, `may_go_on` holds."""
+        # In input order, a result takes the place of a request that was read.
+        others = unfinished + len(self._early) if self._ordered else running
+        return max(0, self._room_beside(others))
+
+    def may_go_on(self, unfinished: int, running: int) -> bool:
+        """Whether another request may be read and start: `may_take` and `may_start` in one."""
+        others = unfinished + len(self._early) if self._ordered else running
+        return self._room_beside(others) > 0
+
+    def may_take(self, unfinished: int) -> bool:
+        """Whether another request may be read while `unfinished` have not ended."""
+        return not self._ordered or self._room_beside(unfinished + len(self._early)) > 0
+
+    def may_start(self, running: int) -> bool:
+        """Whether another request may start while `running` are in flight."""
+        return self._ordered or self._room_beside(running) > 0
+
+    def put(self, result: Result) -> None:
+        """Take one result; never waits."""
+        if not self._ordered:
+            self._give(result)
+            return
+        self._early[result.index] = result
+        while (turn := self._early.pop(self._next_index, None)) is not None:
+            self._next_index += 1
+            self._give(turn)
+
+    def put_all(self, results: Sequence[Result]) -> None:
+        """Take several results; never waits."""
+        for result in results:
+            self.put(result)
+
+
+class Delivered(BoundedOutput, ResultStream):
+    """Hands results to a consumer in the same event loop."""
+
+    def __init__(self, *, ordered: bool, backlog: int, report: ReportWriter | None = None) -> None:
+        super().__init__(ordered=ordered, backlog=backlog)
         self.on_room: Callable[[], None] | None = None
         """Called when there is room again after a refusal; `None` before the batch begins."""
         self._refused = False  # the batch was refused room, and must be notified when there is room
         self._ready: deque[Result] = deque()
-        self._early: dict[int, Result] = {}  # in input order: results before their turn
-        self._next_index = 0
         self._closed = False
         self.has_left = False
         self._error: BaseException | None = None
@@ -159,48 +213,25 @@ class Delivered(ResultStream):
                 self._no_table = HAS_LOST
             raise
 
-    def may_go_on(self, unfinished: int, running: int) -> bool:
-        """Whether another request may be read and start: `may_take` and `may_start` in one."""
-        if self._ordered:
-            return self._room_for(unfinished + len(self._early) + len(self._ready))
-        return self._room_for(running + len(self._ready))
+    def _room_beside(self, others: int) -> int:
+        room = self._backlog - others - len(self._ready)
+        if room <= 0:
+            self._refused = True
+        return room
 
-    def room(self, unfinished: int, running: int) -> int:
-        """Return for how many results, whose requests are not sent, `may_go_on` holds."""
-        # In input order, a result takes the place of a request that was read.
-        others = unfinished + len(self._early) if self._ordered else running
-        count = others + len(self._ready)
-        return self._backlog - count if self._room_for(count) else 0
-
-    def may_take(self, unfinished: int) -> bool:
-        """Whether another request may be read while `unfinished` have not ended."""
-        if not self._ordered:
-            return True
-        return self._room_for(unfinished + len(self._early) + len(self._ready))
-
-    def may_start(self, running: int) -> bool:
-        """Whether another request may start while `running` are in flight."""
-        return self._ordered or self._room_for(running + len(self._ready))
+    def _give(self, result: Result) -> None:
+        self._ready.append(result)
+        self._changed.set()
 
     def put(self, result: Result) -> None:
-        """Take one result; never waits."""
-        if self.has_left:
-            return
-        if not self._ordered:
-            self._ready.append(result)
-        else:
-            self._early[result.index] = result
-            while (turn := self._early.pop(self._next_index, None)) is not None:
-                self._ready.append(turn)
-                self._next_index += 1
-        if self._ready:
-            self._changed.set()
+        """Take one result, and drop it if the consumer has left; never waits."""
+        if not self.has_left:
+            super().put(result)
 
     def put_all(self, results: Sequence[Result]) -> None:
         """Take several results; never waits."""
         if self._ordered or self.has_left:
-            for result in results:
-                self.put(result)
+            super().put_all(results)
             return
         self._ready.extend(results)
         self._changed.set()
@@ -273,9 +304,3 @@ class Delivered(ResultStream):
             assert self.on_room is not None
             self.on_room()
         return result
-
-    def _room_for(self, count: int) -> bool:
-        if count < self._backlog:
-            return True
-        self._refused = True
-        return False

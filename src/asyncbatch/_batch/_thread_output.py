@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from asyncbatch._batch._output import BoundedOutput
 from asyncbatch._results._summary import ReportWriter, RunningSummary
 from asyncbatch._values._result import Result
 
 
-class ThreadOutput:
+class ThreadOutput(BoundedOutput):
     """
-    Hands results to a consumer in another thread; at most `backlog` of them wait.
-
-    `backlog` counts as in `Delivered`: together with the requests in flight, or in input order with
-    those that have been read.
+    Hands results to a consumer in another thread.
 
     Args:
         ordered: Whether results come in the order of the input.
@@ -29,7 +27,6 @@ class ThreadOutput:
         report: A report of the results taken, if there is to be one.
     """
 
-    is_bounded = True
     has_left = False
 
     def __init__(
@@ -40,8 +37,7 @@ class ThreadOutput:
         call_soon: Callable[[Callable[[], None]], object],
         report: ReportWriter | None = None,
     ) -> None:
-        self._ordered = ordered
-        self._backlog = backlog
+        super().__init__(ordered=ordered, backlog=backlog)
         self._call_soon = call_soon
         self.wake: Callable[[], object] | None = None
         """Called in the consumer's thread when there is room again after a refusal; `None` before
@@ -53,8 +49,7 @@ class ThreadOutput:
         self._refused = False
         # Only the loop's thread writes these.
         self._gathering: deque[Result] = deque()
-        self._early: dict[int, Result] = {}  # in input order: results before their turn
-        self._given = 0  # number of results given; in input order, the index of the next one
+        self._given = 0  # number of results
         self._error: BaseException | None = None
         # Only the consumer's thread writes these.
         self._taking: deque[Result] | None = deque()
@@ -63,39 +58,6 @@ class ThreadOutput:
         """Whether all results were taken, and then the end or its error."""
 
     # In the loop's thread:
-
-    def may_go_on(self, unfinished: int, running: int) -> bool:
-        """Whether another request may be read and start: `may_take` and `may_start` in one."""
-        return self._has_room(unfinished + len(self._early) if self._ordered else running)
-
-    def room(self, unfinished: int, running: int) -> int:
-        """Return for how many results, whose requests are not sent, `may_go_on` holds."""
-        others = unfinished + len(self._early) if self._ordered else running
-        if not self._has_room(others):
-            return 0
-        return self._backlog - (others + self._given - self._taken)
-
-    def may_take(self, unfinished: int) -> bool:
-        """Whether another request may be read while `unfinished` have not ended."""
-        return not self._ordered or self._has_room(unfinished + len(self._early))
-
-    def may_start(self, running: int) -> bool:
-        """Whether another request may start while `running` are in flight."""
-        return self._ordered or self._has_room(running)
-
-    def put(self, result: Result) -> None:
-        """Take one result; never waits."""
-        if not self._ordered:
-            self._give(result)
-            return
-        self._early[result.index] = result
-        while (turn := self._early.pop(self._given, None)) is not None:
-            self._give(turn)
-
-    def put_all(self, results: Sequence[Result]) -> None:
-        """Take several results; never waits."""
-        for result in results:
-            self.put(result)
 
     def close(self, error: BaseException | None = None) -> None:
         """End the results; `error` is raised to the consumer after the last one."""
@@ -117,15 +79,15 @@ class ThreadOutput:
             self._chunks.put(self._gathering)
             self._gathering = deque()
 
-    def _has_room(self, others: int) -> bool:
+    def _room_beside(self, others: int) -> int:
         # The flag is set before `_taken` is read; the consumer writes `_taken` before it reads the
         # flag. So at least one of the two sees the other, and no refusal is left without a wake-up.
         refused_before = self._refused
         self._refused = True
-        if others + self._given - self._taken >= self._backlog:
-            return False
-        self._refused = refused_before
-        return True
+        room = self._backlog - others - self._given + self._taken
+        if room > 0:
+            self._refused = refused_before
+        return room
 
     # In the consumer's thread:
 
