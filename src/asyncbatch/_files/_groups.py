@@ -179,11 +179,11 @@ class StepCall(CallOutcome):
     """
 
     __slots__ = (
-        "_is_ended",
         "_is_given_up",
         "_on_end",
         "_waiter",
         "file",
+        "is_ended",
         "is_quick",
         "loop",
         "weight",
@@ -200,7 +200,7 @@ class StepCall(CallOutcome):
         """What the first step has opened. It is closed after the second one."""
         self._is_given_up = False
         # What the loop knows, while a thread may have done more.
-        self._is_ended = False
+        self.is_ended = False
         self._waiter: Any = None
         self._on_end = on_end
 
@@ -214,7 +214,7 @@ class StepCall(CallOutcome):
 
     async def wait(self) -> None:
         """Wait until it has ended; one task at a time."""
-        while not self._is_ended:
+        while not self.is_ended:
             self._waiter = self.loop.create_future()
             await self._waiter
 
@@ -247,7 +247,7 @@ class StepCall(CallOutcome):
 
     def tell_ended(self) -> None:
         """In the loop: wake the task that waits for the call, or call `on_end`."""
-        self._is_ended = True
+        self.is_ended = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         on_end, self._on_end = self._on_end, None
@@ -278,7 +278,7 @@ def _end(calls: list[StepCall]) -> None:
             try:
                 call.tell_ended()
             except MemoryError:
-                if call._is_ended:
+                if call.is_ended:
                     raise
                 call.tell_ended()
     finally:  # one may have raised

@@ -138,14 +138,14 @@ def _usual_record(key: bytes, result: Any, now: float, heads: StoredHeads) -> Re
         or type(course) is not tuple
         or type(result) is not Success
         or result.history
-        or result._saved is not None
+        or result._saved is not None  # pyright: ignore[reportPrivateUsage]
     ):
         return None
     url = item.strip(BLANKS)
     if not (url.startswith(_WEB) and url.isascii()) or has_secrets(url):
         return None
     begun, send, sent, first, ended, dns, connect, tls, _ = course
-    started, elapsed = result._started, result.elapsed
+    started, elapsed = result._started, result.elapsed  # pyright: ignore[reportPrivateUsage]
     return Record(
         key,
         None,
@@ -157,8 +157,8 @@ def _usual_record(key: bytes, result: Any, now: float, heads: StoredHeads) -> Re
         # As `_times_of`, without the call.
         _TIMES.pack(
             elapsed,
-            result._queued,
-            result._throttled,
+            result._queued,  # pyright: ignore[reportPrivateUsage]
+            result._throttled,  # pyright: ignore[reportPrivateUsage]
             send - begun if send else _NAN,
             sent - begun if sent else _NAN,
             first - begun if first else _NAN,

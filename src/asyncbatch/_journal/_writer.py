@@ -210,7 +210,10 @@ class Writer:
             try:
                 heads, is_keyed, has_files = self._heads, self._is_keyed, self._has_files
                 store.write(
-                    (record_of(key, result, now, heads, is_keyed, has_files), result._content)
+                    (
+                        record_of(key, result, now, heads, is_keyed, has_files),
+                        result._content,  # pyright: ignore[reportPrivateUsage]
+                    )
                     for key, result in zip(keys, group, strict=True)
                 )
             except OutOfSpace as error:

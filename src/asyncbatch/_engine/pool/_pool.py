@@ -322,10 +322,11 @@ class Pool:
                 connection = MultiplexedConnection(*common)
             else:
                 connection = Connection(*common, self.buffer, origin_pool.known_heads)
-            transport.deliver_to(connection)
-        except OSError as exc:
-            connection.close()
-            raise ConnectFailed(f"the connection cannot be watched: {exc}") from exc
+            try:
+                transport.deliver_to(connection)
+            except OSError as exc:
+                connection.close()
+                raise ConnectFailed(f"the connection cannot be watched: {exc}") from exc
         except BaseException:
             transport.abort()
             raise
