@@ -368,11 +368,7 @@ class Batch:
     async def _report(self, reporter: Reporter) -> None:
         while True:
             begun = self.clock()
-            try:
-                reporter.update(self._progress())
-            except Exception as error:  # of code of the caller, which concerns this batch alone
-                self.end_with(error)
-                return
+            reporter.update(self._progress())
             took = self.clock() - begun
             if took >= LEAST:
                 self._shared.stalls.take_out(took, begun)

@@ -242,17 +242,11 @@ class Engine:
             self._pool = None
             self._broken = [*(each for each in self._broken if each.loop is pool.loop), pool]
         has_told = self._has_told(error)
-        if not self.in_clients:
-            return has_told
-        pool.loop.call_soon(self._fail_lost, pool.loop, error)
-        return True
-
-    def _fail_lost(self, loop: EventLoop, error: BaseException) -> None:
-        """Fail the exchanges of clients that a pool has lost, which `error` has closed."""
-        failure = error if isinstance(error, Exception) else EngineClosed("the engine was closed")
-        for exchange in list(self.in_clients):
-            if exchange.future.get_loop() is loop and not exchange.future.done():
-                exchange.fail(failure, monotonic())
+        # Those that the pool still knows are failed by its end, in this turn.
+        waited_for = [one for one in self.in_clients if one.future.get_loop() is pool.loop]
+        if waited_for:
+            pool.loop.call_soon(_fail_lost, waited_for, error)
+        return has_told or bool(waited_for)
 
     def _has_told(self, error: BaseException) -> bool:
         return self.on_error is not None and self.on_error(error)
@@ -267,3 +261,11 @@ def take_error(exchange: Exchange) -> Exception:
     error = exchange.error
     exchange.error = None
     return InvalidRequest("the exchange has failed before") if error is None else error
+
+
+def _fail_lost(exchanges: list[Exchange], error: BaseException) -> None:
+    """Fail the exchanges that were lost by a pool that `error` has closed."""
+    failure = error if isinstance(error, Exception) else EngineClosed("the engine was closed")
+    for exchange in exchanges:
+        if not exchange.future.done():
+            exchange.fail(failure, monotonic())
