@@ -183,14 +183,21 @@ class Connection:
         exchange.send_at = now
         # A new connection sends at once. Bytes that arrive on it before the request are the
         # server's final answer: to start elsewhere because of them could go on endlessly.
-        if self.served and exchange.body is None and len(self._pool.in_use) >= WORTH_WAITING:
+        if (
+            self.served
+            and type(exchange.body) is not Upload
+            and len(self._pool.in_use) >= WORTH_WAITING
+        ):
             self.is_unsent = True
             self.deadline = exchange.deadline
-            senders = self._outbox.senders
-            if senders:
-                senders.append(self)  # as `Outbox.put`, without the call
-            else:
-                self._outbox.put(self)
+            outbox = self._outbox
+            senders = outbox.senders
+            if not senders:
+                outbox.put(self, now)
+                return
+            senders.append(self)  # as `Outbox.put`, without the call
+            if now >= outbox.send_by:
+                outbox.send_overdue(now)
         elif not is_good and self.poll(0):
             self._start_elsewhere(exchange)
         else:

@@ -403,7 +403,7 @@ class MultiplexedConnection:
     def _schedule(self) -> None:
         if not (self._is_scheduled or self._is_receiving or self._pool.loop.is_closed()):
             self._is_scheduled = True
-            self._outbox.put(self)
+            self._outbox.put(self, monotonic())
 
     def _drop(self, stream: Stream) -> None:
         """Remove a stream that has ended."""

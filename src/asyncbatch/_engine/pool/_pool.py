@@ -20,7 +20,7 @@ from asyncbatch._engine._errors import (
     TimedOut,
 )
 from asyncbatch._engine._event_loop import EventLoop, call_at_end, forget_at_end
-from asyncbatch._engine._exchange import Exchange, Origin
+from asyncbatch._engine._exchange import Exchange, Origin, Upload
 from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connection._connection import Connection
 from asyncbatch._engine.connection._multiplexed import MultiplexedConnection
@@ -411,7 +411,7 @@ class Pool:
         idle, dialler = origin_pool.idle, self.dialler
         # All connections are checked together, just before the request is sent with others.
         is_busy = len(self.in_use) >= WORTH_WAITING
-        is_looked_at = is_busy and self.watch.can_look and exchange.body is None
+        is_looked_at = is_busy and self.watch.can_look and type(exchange.body) is not Upload
         while idle and len(self.in_use) + len(dialler.dials) < dialler.max_in_use:
             # Not `next(reversed(idle))`, which passes over all that were removed before.
             connection, _ = idle.popitem()

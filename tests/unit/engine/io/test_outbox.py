@@ -14,7 +14,7 @@ from asyncbatch._engine._errors import EngineClosed
 from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.http11 import ExchangeError
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
-from asyncbatch._engine.io._readiness import LoopWatch
+from asyncbatch._engine.io._readiness import LoopWatch, never
 from tests import aio
 from tests.engines import engine_for, get, head_of
 from tests.raw_server import Peer, Server, serve
@@ -71,19 +71,32 @@ def watched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         )
 
 
+@pytest.fixture(autouse=True)
+def _long_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let requests wait for the end of a turn, however busy this machine is."""
+    monkeypatch.setattr("asyncbatch._engine.io._outbox.MAX_DELAY", 60.0)
+
+
+def let_time_pass(engine: Engine) -> None:
+    """Have the turn take so long that its requests do not wait for its end."""
+    assert engine._pool is not None
+    engine._pool.outbox.send_by = 0.0
+
+
 @contextlib.asynccontextmanager
 async def waiting_requests(
-    engine: Engine, server: Server, echo: Echo, method: str
+    engine: Engine, server: Server, echo: Echo, method: str, body: bytes | None = None
 ) -> AsyncIterator[list[Exchange]]:
-    """Put requests into the outbox, on each idle connection one, and send none of them yet."""
+    """Put requests into the outbox, on each idle connection but one, and send none of them yet."""
     await fill(engine, server)
     held = [
         engine.begin(server.origin, b"GET", head_of("GET", "/held")) for _ in range(WORTH_WAITING)
     ]
     await server.until(lambda: len(echo.held) == WORTH_WAITING)
+    fields = [] if body is None else [("Content-Length", str(len(body)))]
     yield [
-        engine.begin(server.origin, method.encode(), head_of(method, f"/{number}"))
-        for number in range(MANY - WORTH_WAITING)
+        engine.begin(server.origin, method.encode(), head_of(method, f"/{number}", fields), body)
+        for number in range(MANY - WORTH_WAITING - 1)
     ]
     for exchange in held:
         engine.abandon(exchange)
@@ -107,14 +120,18 @@ async def test_an_answer_that_comes_while_the_request_waits_is_no_answer() -> No
 
 
 @pytest.mark.usefixtures("watched")
-async def test_a_connection_that_ends_while_the_request_waits_is_replaced() -> None:
+@pytest.mark.parametrize("body", [None, b"four"])
+async def test_a_connection_that_ends_while_the_request_waits_is_replaced(
+    body: bytes | None,
+) -> None:
     """Nothing was sent on it, so that a POST goes another way too."""
     echo = Echo()
     async with (
         serve(echo.script) as server,
         engine_for() as engine,
-        waiting_requests(engine, server, echo, "POST") as exchanges,
+        waiting_requests(engine, server, echo, "POST", body) as exchanges,
     ):
+        assert not any(exchange.sent_at for exchange in exchanges)
         for peer in set(echo.peers) - set(echo.held):
             descriptor = os.dup(peer.writer.get_extra_info("socket").fileno())
             with socket.socket(fileno=descriptor) as end:
@@ -219,11 +236,83 @@ async def test_a_server_that_speaks_first_is_not_tried_without_end() -> None:
     assert server.connections == MANY
 
 
+@pytest.mark.usefixtures("watched")
+async def test_a_request_does_not_wait_for_the_end_of_a_long_turn() -> None:
+    """Others of the turn may take long to begin; what they have put is sent meanwhile."""
+    echo = Echo()
+    async with (
+        serve(echo.script) as server,
+        engine_for() as engine,
+        waiting_requests(engine, server, echo, "GET") as exchanges,
+    ):
+        assert not any(exchange.sent_at for exchange in exchanges)
+        let_time_pass(engine)
+        late = engine.begin(server.origin, b"GET", head_of("GET", "/late"))
+        assert all(exchange.sent_at for exchange in [*exchanges, late])
+        for exchange in [*exchanges, late]:
+            await exchange.future
+
+    assert bytes(late.content) == b"/late"
+    assert [bytes(exchange.content) for exchange in exchanges] == TARGETS[: len(exchanges)]
+
+
+@pytest.mark.usefixtures("watched")
+async def test_an_answer_before_the_request_is_none_in_a_long_turn_either() -> None:
+    """A connection with bytes to read sends nothing, and its request goes elsewhere."""
+    echo = Echo()
+    async with (
+        serve(echo.script) as server,
+        engine_for() as engine,
+        waiting_requests(engine, server, echo, "POST", b"four") as exchanges,
+    ):
+        for peer in set(echo.peers) - set(echo.held):
+            os.write(peer.writer.get_extra_info("socket").fileno(), STRANGE)
+        let_time_pass(engine)
+        late = engine.begin(server.origin, b"GET", head_of("GET", "/late"))
+        assert not any(exchange.sent_at for exchange in exchanges)
+        for exchange in [*exchanges, late]:
+            await exchange.future
+
+    assert bytes(late.content) == b"/late"
+    assert [bytes(exchange.content) for exchange in exchanges] == TARGETS[: len(exchanges)]
+    assert sum(request.startswith(b"POST") for request in server.requests) == len(exchanges)
+
+
+async def test_those_after_an_error_in_a_long_turn_are_sent_at_its_end() -> None:
+    """The error is that of the call that found them overdue."""
+    sent: list[str] = []
+
+    class Sender:
+        poll = staticmethod(never)
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def send_request(self) -> None:
+            sent.append(self.name)
+            if self.name == "broken":
+                raise MemoryError
+
+    outbox = Outbox(running_loop(), lambda: None)
+    for name in ("first", "broken", "last"):
+        outbox.put(Sender(name), 0.0)
+    with pytest.raises(MemoryError):
+        outbox.send_overdue(1.0)
+    assert sent == ["first", "broken"]
+    await aio.sleep(0)
+    await aio.sleep(0)
+
+    assert sent == ["first", "broken", "last"]
+    assert not outbox.senders
+
+
 async def test_one_that_cannot_send_does_not_stop_the_others() -> None:
     """An error of one sender is the event loop's to report."""
     sent: list[str] = []
 
     class Sender:
+        poll = staticmethod(never)
+
         def __init__(self, name: str) -> None:
             self.name = name
 
@@ -233,10 +322,11 @@ async def test_one_that_cannot_send_does_not_stop_the_others() -> None:
                 raise RuntimeError("cannot send")
 
     loop = running_loop()
+    now = loop.time()
     reported = aio.reports_of(loop)
     outbox = Outbox(loop, lambda: None)
     for name in ("first", "broken", "last"):
-        outbox.put(Sender(name))
+        outbox.put(Sender(name), now)
     await aio.sleep(0)
     await aio.sleep(0)
     aio.report_again(loop)
