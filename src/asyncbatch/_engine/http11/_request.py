@@ -21,29 +21,11 @@ _TARGET = re.compile(rb"[\x21-\x7e]++")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _REQUEST_LINE = re.compile(TCHAR_BYTES + rb"++ [\x21-\x7e]++ HTTP/1\.1\r\n")
 
-# Common names, which need no check, by their spellings.
-_KNOWN_NAMES: dict[bytes, str] = {
-    spelling: name
-    for name in (
-        "accept",
-        "accept-encoding",
-        "accept-language",
-        "authorization",
-        "connection",
-        "content-length",
-        "content-type",
-        "cookie",
-        "host",
-        "if-modified-since",
-        "if-none-match",
-        "range",
-        "referer",
-        "transfer-encoding",
-        "upgrade",
-        "user-agent",
-    )
-    for spelling in (name.encode(), name.title().encode())
-}
+_MEANINGFUL = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade"})
+# The names that have passed the check, as they were spelt, since requests have the same few: in
+# lower case if they say something about the body, the host or the connection, otherwise "".
+_MAX_NAMES, _MAX_NAME = 1_000, 64
+_checked_names: dict[bytes, str] = {}
 
 
 class RequestFields:
@@ -117,35 +99,47 @@ def encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> RequestFields:
             tab, or the fields contradict one another about the body or the host.
     """
     encoded = RequestFields()
-    lines: list[bytes] = []
-    has_host = False
+    fields = list(fields)
+    lines = [b"%b: %b\r\n" % field for field in fields]
+    host: bytes | None = None
     for name, value in fields:
-        known = _KNOWN_NAMES.get(name)
-        if known is None:
-            if TOKEN_BYTES.fullmatch(name) is None:
-                raise InvalidRequest(f"not a field name: {name[:80]!r}")
-            known = name.decode("ascii").lower()
-        # The value may be a credential, so it is not shown.
-        if VALUE_BYTES.fullmatch(value) is None:
-            raise InvalidRequest(f"the value of the field {known!r} holds a control character")
-        if known == "host":
-            if has_host:
-                raise InvalidRequest("more than one Host field")
-            has_host = True
-            # Before the others, in any order of the caller's (RFC 9110 §7.2).
-            lines.insert(0, b"%b: %b\r\n" % (name, value))
+        meaning = _checked_names.get(name)
+        if meaning is None:
+            meaning = _checked(name)
+        if not meaning:
             continue
-        lines.append(b"%b: %b\r\n" % (name, value))
-        if known in _MEANINGS:
-            _note_meaning(encoded, known, value)
+        if meaning != "host":
+            _note_meaning(encoded, meaning, value)
+        elif host is None:
+            host = b"%b: %b\r\n" % (name, value)
+        else:
+            raise InvalidRequest("more than one Host field")
+    # All values in one look.
+    if VALUE_BYTES.fullmatch(b"".join([value for _, value in fields])) is None:
+        name = next(name for name, value in fields if VALUE_BYTES.fullmatch(value) is None)
+        # The value may be a credential, so it is not shown.
+        shown = name.decode("ascii").lower()
+        raise InvalidRequest(f"the value of the field {shown!r} holds a control character")
     if encoded.is_chunked and encoded.length is not None:
         raise InvalidRequest("both Transfer-Encoding and Content-Length")
+    if host is not None and lines[0] != host:
+        # Before the others, in any order of the caller's (RFC 9110 §7.2).
+        lines.remove(host)
+        lines.insert(0, host)
     lines.append(b"\r\n")
     encoded.block = b"".join(lines)
     return encoded
 
 
-_MEANINGS = frozenset({"content-length", "transfer-encoding", "connection", "upgrade"})
+def _checked(name: bytes) -> str:
+    """Check a name, and return it in lower case if it has a meaning here; otherwise ""."""
+    if TOKEN_BYTES.fullmatch(name) is None:
+        raise InvalidRequest(f"not a field name: {name[:80]!r}")
+    lower = name.decode("ascii").lower()
+    meaning = lower if lower in _MEANINGFUL else ""
+    if len(_checked_names) < _MAX_NAMES and len(name) <= _MAX_NAME:
+        _checked_names[name] = meaning
+    return meaning
 
 
 def _note_meaning(encoded: RequestFields, name: str, value: bytes) -> None:
