@@ -26,7 +26,7 @@ from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._tls_transport import TLSTransport
 from asyncbatch.testing import LoopbackServer
 from tests import aio
-from tests.engines import engine_for, get
+from tests.engines import engine_for, get, head_of
 from tests.raw_server import CLOSING, OK, Peer, Server, answer_all, answers, serve
 from tests.waiting import until
 
@@ -421,6 +421,63 @@ async def test_a_record_that_has_come_in_part_is_no_answer_to_the_next_request(
         second = await get(engine, origin_of(server))
 
     assert [bytes(exchange.content) for exchange in (first, second)] == [b"ok", b"ok"]
+    assert server.connections == 2
+
+
+async def test_a_spare_connection_is_used_though_its_tickets_have_not_been_read() -> None:
+    """A TLS 1.3 server sends them after the handshake, whether there is a request or not."""
+    context = server_context("127.0.0.1")
+    peers: list[Peer] = []
+    tickets: list[bytes] = []
+    requests = 0
+    may_answer = may_shake_hands = False
+
+    async def script(peer: Peer) -> None:
+        nonlocal requests
+        peers.append(peer)
+        is_spare = len(peers) == 2
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+
+        async def take(step: Callable[..., Any], *args: Any) -> bytes:
+            while True:
+                try:
+                    result = step(*args)
+                except ssl.SSLWantReadError:
+                    if content := outgoing.read():
+                        await peer.send(content)
+                    if not (content := await peer.reader.read(65536)):
+                        return b""
+                    incoming.write(content)
+                else:
+                    return result or b""
+
+        await until(lambda: may_shake_hands or not is_spare)
+        await take(tls.do_handshake)
+        if is_spare:
+            tickets.append(outgoing.read())
+        while await take(tls.read, 65536):
+            requests += 1
+            await until(lambda: may_answer)
+            tls.write(OK)
+            await peer.send(outgoing.read())
+
+    connector = Connector(client_context)
+    async with serve(script) as server, engine_for(connector=connector) as engine:
+        origin = origin_of(server)
+        pair = [engine.begin(origin, b"GET", head_of()) for _ in range(2)]
+        await until(lambda: len(peers) == 2 and requests == 1)
+        may_answer = True  # the first connection serves both
+        for exchange in pair:
+            await exchange.future
+        may_shake_hands = True
+        await until(lambda: bool(tickets) and engine.counts()["idle"] == 2)
+        os.write(peers[1].writer.get_extra_info("socket").fileno(), tickets[0])
+        pair = [engine.begin(origin, b"GET", head_of()) for _ in range(2)]
+        for exchange in pair:
+            await exchange.future
+
+    assert [bytes(exchange.content) for exchange in pair] == [b"ok", b"ok"]
     assert server.connections == 2
 
 

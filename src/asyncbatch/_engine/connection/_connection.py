@@ -183,25 +183,29 @@ class Connection:
         exchange.send_at = now
         # A new connection sends at once. Bytes that arrive on it before the request are the
         # server's final answer: to start elsewhere because of them could go on endlessly.
-        if (
+        is_delayed = (
             self.served
             and type(exchange.body) is not Upload
             and len(self._pool.in_use) >= WORTH_WAITING
-        ):
-            self.is_unsent = True
-            self.deadline = exchange.deadline
-            outbox = self._outbox
-            senders = outbox.senders
-            if not senders:
-                outbox.put(self, now)
+        )
+        if not is_delayed:
+            if is_good or not self.poll(0):
+                self._send(exchange)
                 return
-            senders.append(self)  # as `Outbox.put`, without the call
-            if now >= outbox.send_by:
-                outbox.send_overdue(now)
-        elif not is_good and self.poll(0):
-            self._start_elsewhere(exchange)
-        else:
-            self._send(exchange)
+            if self.served:
+                self._start_elsewhere(exchange)
+                return
+            # TLS: before they are read, nobody knows whether they are more than session tickets.
+        self.is_unsent = True
+        self.deadline = exchange.deadline
+        outbox = self._outbox
+        senders = outbox.senders
+        if not senders:
+            outbox.put(self, now)
+            return
+        senders.append(self)  # as `Outbox.put`, without the call
+        if now >= outbox.send_by:
+            outbox.send_overdue(now)
 
     def send_request(self) -> None:
         """Send the delayed request, unless the exchange was started elsewhere."""

@@ -114,7 +114,7 @@ class Pool:
         if origin_pool.idle:
             connection = self._take_idle(origin_pool, exchange)
             if connection is not None:
-                connection.start(exchange, exchange.begun_at)
+                connection.start(exchange, exchange.begun_at, connection.served)
                 if connection.is_shared:
                     self._share(connection)
                 return
@@ -418,7 +418,13 @@ class Pool:
             # Bytes or an end that arrived before the request was sent are not the answer to it.
             # Asking the kernel costs 0.3 µs. Not asking could cost a response or, worse, return the
             # wrong one.
-            if not (is_looked_at and connection.served) and connection.poll(0):
+            # An unused connection of TLS may have session tickets to read, which are no reason to
+            # close it: its request is sent after they were read.
+            if (
+                not (is_looked_at and connection.served)
+                and (connection.served or not connection.origin.is_tls)
+                and connection.poll(0)
+            ):
                 idle[connection] = None  # `forget` removes it
                 connection.close()
                 continue
